@@ -1,0 +1,1 @@
+"""Payment terminals behind one contract."""

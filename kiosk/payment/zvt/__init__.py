@@ -1,0 +1,1 @@
+"""The ZVT protocol: codec, transport, driver."""

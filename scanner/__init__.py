@@ -1,0 +1,1 @@
+"""The gate: reading codes, deciding, and showing the verdict."""

@@ -1,0 +1,1 @@
+"""Decides who may pass, durably, and says why."""

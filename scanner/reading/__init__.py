@@ -1,0 +1,1 @@
+"""Frames, imagers and wedges become text. Knows nothing of gates."""

@@ -1,0 +1,1 @@
+"""Draws the verdicts it is sent."""
