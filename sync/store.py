@@ -1,0 +1,71 @@
+"""SQLite as devices and hub open it: where the processes meet.
+
+The journal is durable before anything is visible: WAL with `synchronous=FULL` syncs the log at every commit; with NORMAL a
+power cut takes back commits that a guest has already seen. Each write transaction starts with BEGIN IMMEDIATE, because a
+read that later upgrades to a write fails at once in WAL instead of waiting.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+BUSY_TIMEOUT_S = 10.0
+"""A writer waits this long for another process's commit before it gives up. A commit takes milliseconds; a disk can take seconds."""
+
+
+class Durability(StrEnum):
+    """What a commit promises: FULL survives a power cut, NORMAL survives a crash of the process (replaceable files)."""
+
+    FULL = "FULL"
+    NORMAL = "NORMAL"
+
+
+def open_engine(path: Path, *, durability: Durability = Durability.FULL, read_only: bool = False) -> Engine:
+    """An engine on one SQLite file. Connections may be used from any one thread at a time.
+
+    Read-only engines see committed rows of others at the start of each transaction and never write, not even a WAL file of
+    their own beside a missing database.
+    """
+    uri = f"file:{path}?mode={'ro' if read_only else 'rwc'}"
+
+    def connect() -> sqlite3.Connection:
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        if not read_only:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute(f"PRAGMA synchronous={durability}")
+        db.execute("PRAGMA foreign_keys=ON")
+        return db
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=4)
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A read transaction (BEGIN DEFERRED) on an engine that also writes: one consistent view, no write lock."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def data_version(connection: Connection) -> int:
+    """Changes whenever another connection has committed to this file; asked by whoever missed a doorbell."""
+    value: Any = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+    return int(value)
