@@ -49,7 +49,7 @@ def open_engine(path: Path, *, durability: Durability = Durability.FULL, read_on
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else begin)
 
     return engine
 
@@ -57,12 +57,11 @@ def open_engine(path: Path, *, durability: Durability = Durability.FULL, read_on
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A read transaction (BEGIN DEFERRED) on an engine that also writes: one consistent view, no write lock."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("BEGIN")
-        try:
+    with engine.connect() as fresh:
+        connection = fresh.execution_options(reading=True)
+        with connection.begin() as transaction:
             yield connection
-        finally:
-            connection.exec_driver_sql("ROLLBACK")
+            transaction.rollback()
 
 
 def data_version(connection: Connection) -> int:
