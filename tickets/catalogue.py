@@ -28,7 +28,7 @@ class ProductKind(StrEnum):
     ADMISSION = "admission"
     SLOT = "slot"
     BOOK = "book"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 an annual pass, no password
     GOODS = "goods"
 
 
