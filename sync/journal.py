@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from sync import granted
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
 from sync.errors import JournalBroken
 from sync.operation import Incarnation, Operation, op_of, to_body
@@ -277,6 +278,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
         engine = open_engine(state.journal)
         with engine.begin() as connection:
             metadata.create_all(connection)
+            granted.metadata.create_all(connection)
             known = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
             if not known:
                 incarnation = state.incarnation() + 1
