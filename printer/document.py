@@ -173,16 +173,22 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Box:
+    """`tight`: no wider than what stands in it."""
+
     blocks: tuple[Block, ...]
     look: Look = Look.FRAME
+    tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A part of a row. `percent` of the row's width, or None: as wide as its content (the first such cell takes what is left)."""
+    """A part of a row: `percent` of the row's width, or what is left (`rest`), or as wide as its content. Where no cell is marked as
+    the rest, the first without a percentage is.
+    """
 
     blocks: tuple[Block, ...]
     percent: int | None = None
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
