@@ -1,27 +1,29 @@
-"""Why a sale cannot be made. Each has a message key for the guest's screen; nothing here happens after money has moved."""
+"""Why a sale cannot be made. Nothing here happens after money has moved."""
 
 from __future__ import annotations
 
 
 class SaleError(Exception):
-    """Root. `code` is stable for logs; `reason` is the message key that the screen shows."""
+    """Root. `code` is stable, for logs."""
 
     code = "sale"
-    reason = "blocked.sale"
 
 
 class StockGone(SaleError):
     """The lease does not hold that many any more."""
 
     code = "sale.stock_gone"
-    reason = "refused.stock"
+
+    def __init__(self, slot: str, *, wanted: int, remaining: int) -> None:
+        super().__init__(f"slot '{slot}': {wanted} wanted, {remaining} left here")
+        self.slot = slot
+        self.remaining = remaining
 
 
 class NoShortIds(SaleError):
     """The blocks of short ids are used up and the hub has not been reached for more."""
 
     code = "sale.no_short_ids"
-    reason = "blocked.numbers"
 
 
 class NotReady(SaleError):
@@ -32,4 +34,3 @@ class NotReady(SaleError):
     def __init__(self, part: str) -> None:
         super().__init__(f"{part} is not ready")
         self.part = part
-        self.reason = f"blocked.{part}"

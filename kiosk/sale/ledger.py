@@ -5,11 +5,12 @@ together; nothing outside happens here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects.sqlite import insert
 
 from kiosk.payment import journal as payments
 from kiosk.payment.attempt import Row, State
@@ -84,10 +85,10 @@ class Ledger:
         with self.journal.write() as connection:
             spool.announce_boot(connection, self.boot, now=self._clock.now_utc())
 
-    def hold(self, order_id: OrderId, order: Order) -> None:
-        """Raises StockGone."""
+    def hold(self, order_id: OrderId, counts: Mapping[str, int]) -> None:
+        """Hold exactly these slots for a guest who is choosing. Raises StockGone."""
         with self.journal.write() as connection:
-            stock.hold(connection, order_id.hex(), stock.wanted(order), boot=self.boot, now=self._clock.now_utc())
+            stock.hold(connection, order_id.hex(), counts, boot=self.boot, now=self._clock.now_utc())
 
     def let_go(self, ref: str) -> None:
         with self.journal.write() as connection:
@@ -109,21 +110,20 @@ class Ledger:
         six, nine = digits_needed(order, sold_at=now, day=day)
         with self.journal.write() as connection:
             stock.hold(connection, ref, stock.wanted(order), boot=self.boot, now=now)
-            counter = numbers.next_counter(connection, today)
-            number = numbers.order_number(self.label, today, counter)
+            earlier = connection.execute(_ORDER, {"order": ref}).first()  # a declined card, and another one now
+            counter = earlier.counter if earlier is not None else numbers.next_counter(connection, today)
+            number = earlier.number if earlier is not None else numbers.order_number(self.label, today, counter)
             sixes, nines = numbers.take_short_ids(connection, ref, six=six, nine=nine)
-            connection.execute(
-                insert(sale_order),
-                {
-                    "order": ref,
-                    "number": number,
-                    "business_day": today.isoformat(),
-                    "counter": counter,
-                    "language": str(language),
-                    "body": json.dumps({"total_minor": order.total.minor, "currency": order.currency}),
-                    "at": now.isoformat(),
-                },
-            )
+            row = {
+                "order": ref,
+                "number": number,
+                "business_day": today.isoformat() if earlier is None else earlier.business_day,
+                "counter": counter,
+                "language": str(language),
+                "body": json.dumps({"total_minor": order.total.minor, "currency": order.currency}),
+                "at": now.isoformat(),
+            }
+            connection.execute(insert(sale_order).on_conflict_do_update(index_elements=["order"], set_=row), row)
         tickets = issue(
             order,
             sold_at=now,
@@ -149,6 +149,12 @@ class Ledger:
     def rows(self, attempt: AttemptId) -> tuple[Row, ...]:
         with self.journal.read() as connection:
             return payments.rows(connection, attempt)
+
+    def rows_of_order(self, ref: OrderRef) -> tuple[Row, ...]:
+        """The rows of the order's newest attempt; empty where none was made."""
+        with self.journal.read() as connection:
+            newest = payments.last_of_order(connection, ref)
+            return payments.rows(connection, newest[-1].attempt_id) if newest else ()
 
     def unsettled(self) -> tuple[Row, ...]:
         with self.journal.read() as connection:

@@ -86,4 +86,5 @@ def _take(connection: Connection, order: str, length: int, count: int) -> list[i
 
 
 def _last_taken(connection: Connection, length: int, block: range) -> int | None:
-    return connection.scalar(_LAST_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1})
+    last = connection.scalar(_LAST_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1})
+    return None if last is None else int(last)

@@ -50,8 +50,9 @@ def hold(connection: Connection, order: str, counts: Mapping[str, int], *, boot:
     leases = {lease.slot.slot: lease for lease in granted.slot_leases(connection)}
     for slot, count in counts.items():
         lease = leases.get(slot)
-        if lease is None or left(connection, lease, besides=order) < count:
-            raise StockGone(f"slot '{slot}' has no {count} left here")
+        remaining = 0 if lease is None else left(connection, lease, besides=order)
+        if remaining < count:
+            raise StockGone(slot, wanted=count, remaining=max(0, remaining))
     release(connection, order, now=now)
     for slot, count in counts.items():
         statement = insert(stock_taken).values(
