@@ -307,7 +307,7 @@ class ZvtTerminal:
                 customer_receipt=receipts.customer,
                 merchant_receipt=receipts.merchant,
             )
-        if approved is not None or unit.control == messages.COMPLETION and failed is None:
+        if approved is not None or (unit.control == messages.COMPLETION and failed is None):
             return self._evidence(Outcome.UNKNOWN, "contradicts", request, approved)
         result = messages.aborted(unit).result if unit.control == messages.ABORTED else None
         result = result if failed is None or failed.result is None else failed.result

@@ -193,9 +193,7 @@ def intermediate(unit: Apdu, *, charset: str = "cp437") -> Intermediate:
     status = data[0] if data else None
     minutes: float | None = None
     rest = data[1:]
-    if rest and rest[0] != fields.TLV:
-        minutes, rest = _minutes(rest[0]), rest[1:]
-    elif len(rest) > 2 and rest[1] == fields.TLV and not _is_container(rest):
+    if rest and not _is_container(rest):  # [t4] comes before the container; without it the container comes at once
         minutes, rest = _minutes(rest[0]), rest[1:]
     block = fields.decode(rest)
     return Intermediate(status, _display(block, charset), minutes)
