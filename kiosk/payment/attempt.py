@@ -57,7 +57,15 @@ _AFTER: dict[State | None, frozenset[State]] = {
     # Refused or never sent, the charge stands: sent again under the same receipt number, or a person's.
     State.REVERSAL_SENT: frozenset({State.REVERSED, State.REVERSAL_SENT, State.UNKNOWN, State.STUCK}),
     State.UNKNOWN: frozenset(
-        {State.UNKNOWN, State.CONFIRMED, State.NOT_CHARGED, State.VOIDED, State.REVERSAL_SENT, State.REVERSED, State.STUCK}
+        {
+            State.UNKNOWN,
+            State.CONFIRMED,
+            State.NOT_CHARGED,
+            State.VOIDED,
+            State.REVERSAL_SENT,
+            State.REVERSED,
+            State.STUCK,
+        }
     ),
     # Only by a named person: what they found out, or one more try.
     State.STUCK: frozenset({State.UNKNOWN, State.CONFIRMED, State.NOT_CHARGED, State.REVERSAL_SENT, State.REVERSED}),
@@ -118,7 +126,9 @@ def state_after(rows: Sequence[Row], evidence: Evidence) -> State:
         case State.REVERSAL_SENT:
             if outcome.is_proven_uncharged:
                 return State.REVERSED
-            return State.STUCK if outcome is Outcome.APPROVED_FINAL and evidence.code not in ASK_AGAIN else State.UNKNOWN
+            return (
+                State.STUCK if outcome is Outcome.APPROVED_FINAL and evidence.code not in ASK_AGAIN else State.UNKNOWN
+            )
         case State.UNKNOWN:
             return _after_query(rows, evidence)
         case _:

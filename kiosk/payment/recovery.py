@@ -81,6 +81,4 @@ def _append(
     engine: Engine, attempt_id: AttemptId, state: State, evidence: Evidence | None, at: datetime, boot: str
 ) -> Row:
     with engine.begin() as connection:
-        return journal.append(
-            connection, attempt_id=attempt_id, state=state, at=at, boot=boot, evidence=evidence
-        )
+        return journal.append(connection, attempt_id=attempt_id, state=state, at=at, boot=boot, evidence=evidence)

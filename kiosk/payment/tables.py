@@ -5,7 +5,7 @@ The file is opened by `sync.store.open_engine` with full durability; whoever sta
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, DDL, Engine, Index, Integer, MetaData, String, Table, Text, event
+from sqlalchemy import CheckConstraint, Column, Engine, Index, Integer, MetaData, String, Table, Text, text
 
 from kiosk.payment.attempt import State
 
@@ -29,18 +29,18 @@ PAYMENT_EVENT = Table(
 )
 """attempt_id and n name a row; n counts from 1 without a gap."""
 
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        PAYMENT_EVENT,
-        "after_create",
-        DDL(
-            f"CREATE TRIGGER payment_event_no_{_verb.lower()} BEFORE {_verb} ON payment_event "
-            "BEGIN SELECT RAISE(ABORT, 'payment rows are only ever appended'); END"
-        ),
+_APPEND_ONLY = tuple(
+    text(
+        f"CREATE TRIGGER IF NOT EXISTS payment_event_no_{verb.lower()} BEFORE {verb} ON payment_event "
+        "BEGIN SELECT RAISE(ABORT, 'payment rows are only ever appended'); END"
     )
+    for verb in ("UPDATE", "DELETE")
+)
 
 
 def create(engine: Engine) -> None:
-    """Create the table if it is not there yet."""
+    """Create the table, and what keeps it append-only, if they are not there yet."""
     with engine.begin() as connection:
         METADATA.create_all(connection)
+        for trigger in _APPEND_ONLY:
+            connection.execute(trigger)

@@ -101,7 +101,9 @@ class Assembler:
 
     def _skip_noise(self) -> None:
         start = 0
-        while start + 1 < len(self._buffer) and (self._buffer[start] << 8 | self._buffer[start + 1]) not in _FROM_TERMINAL:
+        while (
+            start + 1 < len(self._buffer) and (self._buffer[start] << 8 | self._buffer[start + 1]) not in _FROM_TERMINAL
+        ):
             start += 1
         if start:
             del self._buffer[:start]

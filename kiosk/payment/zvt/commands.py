@@ -57,7 +57,12 @@ _PRINT_TEXT_BLOCK = b"\x06\xd3"
 
 
 def registration(
-    *, password: int, config: int = KIOSK_CONFIG, currency: int | None, service: int | None = None, text_blocks: bool = False
+    *,
+    password: int,
+    config: int = KIOSK_CONFIG,
+    currency: int | None,
+    service: int | None = None,
+    text_blocks: bool = False,
 ) -> Apdu:
     """06 00. `currency` is the ISO 4217 number (392 for JPY); with `text_blocks` the terminal may send 06 D3."""
     data = bcd.encode(password, size=3) + bytes([config])

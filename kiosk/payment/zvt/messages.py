@@ -27,7 +27,7 @@ _ATTRIBUTE = 0x09
 _TEXTS = 0x24
 _LINES = 0x25
 _RECEIPT_TYPE = 0x1F07
-_TECHNOLOGY = 0x1F10
+_TECHNOLOGY = 0x1F12
 _LONG_TRACE = 0x1F2B
 _CARD_TYPE = 0x41
 _BRANDS = ("girocard", "JCB", "Mastercard", "American Express", "Visa", "Diners", "other")
@@ -193,9 +193,7 @@ def intermediate(unit: Apdu, *, charset: str = "cp437") -> Intermediate:
     status = data[0] if data else None
     minutes: float | None = None
     rest = data[1:]
-    if rest and rest[0] != fields.TLV:
-        minutes, rest = _minutes(rest[0]), rest[1:]
-    elif len(rest) > 2 and rest[1] == fields.TLV and not _is_container(rest):
+    if rest and not _is_container(rest):  # [t4] comes before the container; without it the container comes at once
         minutes, rest = _minutes(rest[0]), rest[1:]
     block = fields.decode(rest)
     return Intermediate(status, _display(block, charset), minutes)
