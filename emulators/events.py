@@ -56,7 +56,9 @@ class Events:
             log.warning("nobody reads the events any more")
 
 
-def listen_for_commands(stream: TextIO, loop: asyncio.AbstractEventLoop, obey: Callable[[dict[str, Any]], None]) -> None:
+def listen_for_commands(
+    stream: TextIO, loop: asyncio.AbstractEventLoop, obey: Callable[[dict[str, Any]], None]
+) -> None:
     """Call `obey` in `loop` with each JSON object that comes as a line of `stream`; a line that is none is {"do": None}.
 
     A thread, because standard input may be a pipe, a terminal or a plain file. End of input is not a reason to stop.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from emulators.errors import BadSpec
+from emulators.errors import BadSpecError
 from emulators.printer import faults, status
 from emulators.printer.faults import Fault, FaultName, Schedule, Trigger
 from emulators.printer.interpreter import Interpreter
@@ -259,7 +259,7 @@ class Device:
         self.condition.cutter_error = self._jammed
 
     def obey(self, command: dict[str, Any]) -> None:
-        """Do what a line on standard input says. Raises BadSpec for one that is not understood."""
+        """Do what a line on standard input says. Raises BadSpecError for one that is not understood."""
         verb = command.get("do")
         match verb:
             case "load-paper":
@@ -286,8 +286,10 @@ class Device:
             case "status":
                 pass
             case _:
-                allowed = "load-paper, open-cover, close-cover, clear-jam, cool, power-off, power-on, fault, heal, status"
-                raise BadSpec(f"unknown command {command}; {{\"do\": ...}} takes {allowed}")
+                allowed = (
+                    "load-paper, open-cover, close-cover, clear-jam, cool, power-off, power-on, fault, heal, status"
+                )
+                raise BadSpecError(f'unknown command {command}; {{"do": ...}} takes {allowed}')
         self._say("done", do=verb)
         self._changed()
 
@@ -296,4 +298,4 @@ class Device:
         try:
             return FaultName(str(text))
         except ValueError:
-            raise BadSpec(f"no fault {text!r}; one of {', '.join(FaultName)}") from None
+            raise BadSpecError(f"no fault {text!r}; one of {', '.join(FaultName)}") from None

@@ -23,11 +23,11 @@ LINE_SPACING_DOTS = 30
 OPENERS = b"\x10\x1b\x1c\x1d"  # DLE, ESC, FS, GS: the first byte of every longer command
 
 
-class Lost(Exception):
+class LostError(Exception):
     """Not understandable; the message says why."""
 
 
-class NeedMore(Exception):
+class NeedMoreError(Exception):
     """The command's bytes are not all here yet."""
 
 
@@ -121,7 +121,7 @@ class Interpreter:
             b"\x1ba": (1, self._justify),
             b"\x1bd": (1, lambda p: self._feed_lines(p[0])),
             b"\x1bt": (1, lambda p: self._set(page=one_of(p[0], *charset.PAGES))),
-            b"\x1b{": (1, lambda p: self._upside_down(p[0] & 1 == 1)),
+            b"\x1b{": (1, self._upside_down),
             b"\x1c!": (1, self._kanji_mode),
             b"\x1c&": (0, lambda _: self._set(jis_kanji=True)),
             b"\x1c-": (1, lambda p: self._set(kanji_underline=digit(p[0], 0, 1, 2))),
@@ -178,9 +178,9 @@ class Interpreter:
             if self._payload is not None:
                 return self._payload_more()
             self._command()
-        except NeedMore:
+        except NeedMoreError:
             return False
-        except Lost as why:
+        except LostError as why:
             self._host.complain(str(why), offset=start, data=first, lost=True)
             self._raster = self._payload = None
             self._line.forget()
@@ -189,7 +189,7 @@ class Interpreter:
 
     def _take(self, n: int) -> bytes:
         if len(self.rx) < n:
-            raise NeedMore
+            raise NeedMoreError
         data = bytes(self.rx[:n])
         del self.rx[:n]
         self.offset += n
@@ -197,7 +197,7 @@ class Interpreter:
 
     def _peek(self, n: int) -> bytes:
         if len(self.rx) < n:
-            raise NeedMore
+            raise NeedMoreError
         return bytes(self.rx[:n])
 
     def _find_initialise(self) -> bool:
@@ -223,14 +223,18 @@ class Interpreter:
         elif key in self._variable:
             self._variable[key]()
         else:
-            raise Lost(f"unknown command {key.hex(' ')}" if first in OPENERS else f"unknown byte {first:02x}")
+            raise LostError(f"unknown command {key.hex(' ')}" if first in OPENERS else f"unknown byte {first:02x}")
 
     def _real_time(self, known: bytes, length: int) -> None:
         # Done when it was received; here it is only stepped over.
         data = self._peek(length)
-        good = data == CLEAR or (data[:2] == b"\x10\x04" and 1 <= data[2] <= 4) or data in {b"\x10\x05\x01", b"\x10\x05\x02"}
+        good = (
+            data == CLEAR
+            or (data[:2] == b"\x10\x04" and 1 <= data[2] <= 4)
+            or data in {b"\x10\x05\x01", b"\x10\x05\x02"}
+        )
         if not good:
-            raise Lost(f"unknown real-time command, not {known.hex(' ')}")
+            raise LostError(f"unknown real-time command, not {known.hex(' ')}")
         self._take(length)
 
     # -- modes ----------------------------------------------------------------------------------------------------
@@ -255,29 +259,29 @@ class Interpreter:
             return
         self.modes.justify = n
 
-    def _upside_down(self, on: bool) -> None:
+    def _upside_down(self, p: bytes) -> None:
         if not self._line.empty:
             self._slip("ESC { within a line has no effect")
             return
-        self.modes.upside_down = on
+        self.modes.upside_down = p[0] & 1 == 1
 
     def _print_mode(self, p: bytes) -> None:
         n = p[0]
         if n & 0x46:
-            raise Lost(f"ESC ! with undefined bits {n:02x}")
+            raise LostError(f"ESC ! with undefined bits {n:02x}")
         self._set(small_font=n & 1 == 1, bold=n & 8 != 0, high=1 + (n >> 4 & 1), wide=1 + (n >> 5 & 1))
         self.modes.underline = n >> 7
 
     def _kanji_mode(self, p: bytes) -> None:
         n = p[0]
         if n & 0x73:
-            raise Lost(f"FS ! with undefined bits {n:02x}")
+            raise LostError(f"FS ! with undefined bits {n:02x}")
         self._set(kanji_wide=1 + (n >> 2 & 1), kanji_high=1 + (n >> 3 & 1), kanji_underline=n >> 7)
 
     def _size(self, p: bytes) -> None:
         n = p[0]
         if n & 0x88:
-            raise Lost(f"GS ! {n:02x}: factors go from 1 to 8")
+            raise LostError(f"GS ! {n:02x}: factors go from 1 to 8")
         wide, high = (n >> 4) + 1, (n & 7) + 1
         self._set(wide=wide, high=high, kanji_wide=wide, kanji_high=high)
 
@@ -290,7 +294,9 @@ class Interpreter:
         complete = end < len(self.rx)
         at = 0
         while at < len(run):
-            two = (self.modes.shift_jis and charset.is_lead(run[at])) or (self.modes.jis_kanji and not self.modes.shift_jis)
+            two = (self.modes.shift_jis and charset.is_lead(run[at])) or (
+                self.modes.jis_kanji and not self.modes.shift_jis
+            )
             if two and at + 1 == len(run) and not complete:
                 break
             pair = run[at : at + 2] if two else run[at : at + 1]
@@ -301,18 +307,18 @@ class Interpreter:
             else:
                 self._single(pair[0])
         if at == 0:
-            raise NeedMore
+            raise NeedMoreError
 
     def _pair(self, pair: bytes) -> None:
         if len(pair) < 2:
-            raise Lost(f"half a two-byte character {pair.hex()}")
+            raise LostError(f"half a two-byte character {pair.hex()}")
         if self.modes.shift_jis:
             if not charset.is_trail(pair[1]):
-                raise Lost(f"no Shift_JIS character {pair.hex(' ')}")
+                raise LostError(f"no Shift_JIS character {pair.hex(' ')}")
             text = charset.two_byte(*pair)
         else:
             if not (0x21 <= pair[0] <= 0x7E and 0x21 <= pair[1] <= 0x7E):
-                raise Lost(f"no JIS character {pair.hex(' ')}")
+                raise LostError(f"no JIS character {pair.hex(' ')}")
             text = charset.jis(*pair)
         if text is None:
             self._host.complain(
@@ -336,7 +342,7 @@ class Interpreter:
         modes = self.modes
         text = charset.one_byte(byte, page=modes.page, international=modes.international)
         if text is None:
-            raise Lost(f"no character {byte:02x} in code page {modes.page}")
+            raise LostError(f"no character {byte:02x} in code page {modes.page}")
         self._put(
             glyphs.style(
                 glyphs.narrow(text, small=modes.small_font),
@@ -378,14 +384,14 @@ class Interpreter:
 
     def _at_line_start(self, what: str) -> None:
         if not self._line.empty:
-            raise Lost(f"{what} within a line")
+            raise LostError(f"{what} within a line")
 
     def _cut(self) -> None:
         m = self._peek(3)[2]
         length = 4 if m in {65, 66} else 3
         data = self._peek(length)
         if m not in {0, 1, 48, 49, 65, 66}:
-            raise Lost(f"GS V {m}")
+            raise LostError(f"GS V {m}")
         self._at_line_start("GS V")
         if length == 4:
             self._host.push(blank(self._gap_dots + data[3], self._width))
@@ -407,7 +413,7 @@ class Interpreter:
     def _tell_id(self, p: bytes) -> None:
         answer = status.printer_id(p[0])
         if answer is None:
-            raise Lost(f"GS I {p[0]}")
+            raise LostError(f"GS I {p[0]}")
         self._host.reply(answer)
 
     def _tell_sensor(self, p: bytes) -> None:
@@ -420,9 +426,9 @@ class Interpreter:
         head = self._peek(8)
         m, x, y = head[3], int.from_bytes(head[4:6], "little"), int.from_bytes(head[6:8], "little")
         if head[2] != 0x30 or m not in {0, 1, 2, 3, 48, 49, 50, 51}:
-            raise Lost(f"GS v {head[2:4].hex(' ')}")
+            raise LostError(f"GS v {head[2:4].hex(' ')}")
         if not x or not y:
-            raise Lost("GS v 0 with a side of 0")
+            raise LostError("GS v 0 with a side of 0")
         self._at_line_start("GS v 0")
         self._raster = Raster(x, y, wide=1 + (m & 1), high=1 + (m >> 1 & 1))
         if x * 8 * self._raster.wide > self._width + 7:
@@ -438,7 +444,12 @@ class Interpreter:
         self._host.push(
             Rows(
                 graphics.unpack(
-                    data, raster.bytes_per_row, self._width, wide=raster.wide, high=raster.high, justify=self.modes.justify
+                    data,
+                    raster.bytes_per_row,
+                    self._width,
+                    wide=raster.wide,
+                    high=raster.high,
+                    justify=self.modes.justify,
                 )
             )
         )
@@ -450,7 +461,7 @@ class Interpreter:
         head = self._peek(5)
         mode, n = head[2], int.from_bytes(head[3:5], "little")
         if mode not in {0, 1, 32, 33} or not 1 <= n <= 2047:
-            raise Lost(f"ESC * {mode} with {n} columns")
+            raise LostError(f"ESC * {mode} with {n} columns")
         data = self._peek(5 + n * (3 if mode >= 32 else 1))
         cell = graphics.columns(data[5:], mode)
         if not self._line.fits(cell.shape[1]):
@@ -467,16 +478,16 @@ class Interpreter:
     def _large_block(self) -> None:
         head = self._peek(7)
         if head[2:3] != b"L":
-            raise Lost(f"GS 8 {head[2]:02x}")
+            raise LostError(f"GS 8 {head[2]:02x}")
         self._collect(head[2], 7, int.from_bytes(head[3:7], "little"))
 
     def _collect(self, letter: int, head: int, length: int) -> None:
         runs: dict[bytes, Callable[[bytes], None]] = {b"k": self._qr, b"H": self._response, b"L": self._graphics}
         run = runs.get(bytes([letter]))
         if run is None:
-            raise Lost(f"unknown block GS ( {letter:02x}")
+            raise LostError(f"unknown block GS ( {letter:02x}")
         if not 2 <= length <= PAYLOAD_LIMIT_BYTES:
-            raise Lost(f"GS ( {chr(letter)} with {length} bytes")
+            raise LostError(f"GS ( {chr(letter)} with {length} bytes")
         self._take(head)
         # A payload longer than the receive buffer must not wait for room in it, so it is moved out as it comes.
         self._payload = (length, bytearray(), self.offset - head, run)
@@ -505,16 +516,16 @@ class Interpreter:
             case [0x31, 81], b"0":
                 self._qr_print()
             case _:
-                raise Lost(f"GS ( k {p[:8].hex(' ')}")
+                raise LostError(f"GS ( k {p[:8].hex(' ')}")
 
     def _qr_print(self) -> None:
         modes = self.modes
         self._at_line_start("a QR code")
         if not modes.qr_data:
-            raise Lost("a QR code without data")
+            raise LostError("a QR code without data")
         dots = graphics.qr(modes.qr_data, model=modes.qr_model, module_dots=modes.qr_module_dots, level=modes.qr_level)
         if dots is None:
-            raise Lost(f"{len(modes.qr_data)} bytes do not fit a QR code")
+            raise LostError(f"{len(modes.qr_data)} bytes do not fit a QR code")
         if dots.shape[1] > self._width:
             self._slip(f"QR code of {dots.shape[1]} dots is wider than the paper: not printed")
             return
@@ -529,7 +540,7 @@ class Interpreter:
                 if self._process_ids():
                     self._host.offline_response_asked(d[0] % 48)
             case _:
-                raise Lost(f"GS ( H {p[:8].hex(' ')}")
+                raise LostError(f"GS ( H {p[:8].hex(' ')}")
 
     def _graphics(self, p: bytes) -> None:
         if p[:2] in {b"\x30\x70"}:
@@ -537,32 +548,32 @@ class Interpreter:
         elif p in {b"\x30\x32", b"\x30\x02"}:
             self._at_line_start("GS ( L fn 50")
             if self._stored is None:
-                raise Lost("GS ( L fn 50 with nothing stored")
+                raise LostError("GS ( L fn 50 with nothing stored")
             if self._stored.shape[1] > self._width:
                 self._slip(f"picture of {self._stored.shape[1]} dots is wider than the paper: cut off on the right")
             self._host.push(Rows(graphics.place(self._stored, self._width, self.modes.justify)))
             self._stored = None
         else:
-            raise Lost(f"GS ( L {p[:8].hex(' ')}")
+            raise LostError(f"GS ( L {p[:8].hex(' ')}")
 
     def _graphics_store(self, p: bytes) -> None:
         if len(p) < 8 or p[0] != 0x30 or p[1] not in {1, 2} or p[2] not in {1, 2} or p[3] != 0x31:
-            raise Lost(f"GS ( L fn 112 {p[:8].hex(' ')}")
+            raise LostError(f"GS ( L fn 112 {p[:8].hex(' ')}")
         x, y = int.from_bytes(p[4:6], "little"), int.from_bytes(p[6:8], "little")
         bytes_per_row = (x + 7) // 8
         if not x or not y or len(p) - 8 != bytes_per_row * y:
-            raise Lost(f"GS ( L fn 112: {x} x {y} dots need {bytes_per_row * y} bytes, {len(p) - 8} came")
+            raise LostError(f"GS ( L fn 112: {x} x {y} dots need {bytes_per_row * y} bytes, {len(p) - 8} came")
         picture = graphics.unpack(p[8:], bytes_per_row, bytes_per_row * 8, wide=1, high=1, justify=0)[:, :x]
         self._stored = picture.repeat(p[2], axis=0).repeat(p[1], axis=1)
 
 
 def one_of(value: int, *allowed: int) -> int:
-    """`value` if it is one of `allowed`; Lost otherwise."""
+    """`value` if it is one of `allowed`; LostError otherwise."""
     if value not in allowed:
-        raise Lost(f"parameter {value}; one of {', '.join(map(str, allowed))}")
+        raise LostError(f"parameter {value}; one of {', '.join(map(str, allowed))}")
     return value
 
 
 def digit(value: int, *allowed: int) -> int:
-    """A number that may also come as its ASCII digit; Lost if it is none of `allowed`."""
+    """A number that may also come as its ASCII digit; LostError if it is none of `allowed`."""
     return one_of(value - 48 if value >= 48 else value, *allowed)

@@ -59,9 +59,7 @@ Happening = CutDone | MarkReached
 class Mechanics:
     """The queue between interpreter and paper. `strike` is called with each fault that falls due."""
 
-    def __init__(
-        self, paper: Paper, condition: Condition, schedule: Schedule, strike: Callable[[Fault], None]
-    ) -> None:
+    def __init__(self, paper: Paper, condition: Condition, schedule: Schedule, strike: Callable[[Fault], None]) -> None:
         self._paper = paper
         self._condition = condition
         self._schedule = schedule
@@ -103,8 +101,8 @@ class Mechanics:
                         break
                     self._burn(dots, n)
                     moved += n
-                case Cut(full):
-                    self._cut(full, happened)
+                case Cut():
+                    self._cut(step, happened)
                 case Mark(mark):
                     self._queue.popleft()
                     self._marks += 1
@@ -125,14 +123,14 @@ class Mechanics:
             self._queue[0] = Rows(dots[n:])
         self._fire(Trigger.DOTS, self.dots)
 
-    def _cut(self, full: bool, happened: Callable[[Happening], None]) -> None:
+    def _cut(self, cut: Cut, happened: Callable[[Happening], None]) -> None:
         jam = self._schedule.take(FaultName.CUTTER, self._paper.cuts + 1)
         if jam is not None:
             self._strike(jam)
             return
         self._queue.popleft()
         file, length = self._paper.cut()
-        happened(CutDone(file, full, self._paper.cuts, length))
+        happened(CutDone(file, cut.full, self._paper.cuts, length))
         self._fire(Trigger.CUT, self._paper.cuts)
 
     def _fire(self, trigger: Trigger, count: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emulators import wire
-from emulators.errors import BadSetting, BadSpec
+from emulators.errors import BadSettingError, BadSpecError
 from emulators.events import Events, listen_for_commands, log
 from emulators.printer import faults
 from emulators.printer.device import Device, Reply, ReplyKind, Setup
@@ -24,7 +24,9 @@ MERGE_S = 0.2
 class Printer:
     """Moves bytes between the wire and the device, and paper with time."""
 
-    def __init__(self, device: Device, port: wire.Port, events: Events, *, speed_mm_s: float, bytes_per_s: float, raw: Path):
+    def __init__(
+        self, device: Device, port: wire.Port, events: Events, *, speed_mm_s: float, bytes_per_s: float, raw: Path
+    ):
         self._device = device
         self._port = port
         self._events = events
@@ -59,7 +61,7 @@ class Printer:
         """A line from standard input."""
         try:
             self._device.obey(command)
-        except BadSpec as error:
+        except BadSpecError as error:
             self._events.say("error", why=str(error), lost=False)
         self._notice()
         self._work.set()
@@ -233,15 +235,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + '\n  power-off, power-on, {"do": "fault", "spec": SPEC}, {"do": "heal", "fault": NAME}, status'
     )
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--listen", metavar="HOST:PORT", help="a TCP port, as a network printer's 9100; port 0 takes a free one")
+    where.add_argument(
+        "--listen", metavar="HOST:PORT", help="a TCP port, as a network printer's 9100; port 0 takes a free one"
+    )
     where.add_argument("--pty", metavar="PATH", help="a pseudo-terminal, reachable under PATH, as a serial printer")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="ticket-0001.png ..., torn-0001.png ..., printer.bin")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="ticket-0001.png ..., torn-0001.png ..., printer.bin"
+    )
     parser.add_argument("--fault", metavar="SPEC", action="append", default=[], help="see below; repeatable")
     parser.add_argument("--speed", metavar="MM_PER_S", type=float, default=150.0, help="0: at once (default 150)")
     parser.add_argument("--width-dots", type=int, default=576, help="print width, a multiple of 8 (default 576)")
-    parser.add_argument("--rx-bytes", type=int, default=65_536, help="receive buffer; full means back-pressure (default 65536)")
-    parser.add_argument("--bytes-per-s", type=float, default=0.0, help="line rate, e.g. 11520 for 115200 baud (default: no limit)")
-    parser.add_argument("--ahead-dots", type=int, default=256, help="how far interpreting runs ahead of the head (default 256)")
+    parser.add_argument(
+        "--rx-bytes", type=int, default=65_536, help="receive buffer; full means back-pressure (default 65536)"
+    )
+    parser.add_argument(
+        "--bytes-per-s", type=float, default=0.0, help="line rate, e.g. 11520 for 115200 baud (default: no limit)"
+    )
+    parser.add_argument(
+        "--ahead-dots", type=int, default=256, help="how far interpreting runs ahead of the head (default 256)"
+    )
     parser.add_argument("--cutter-gap-dots", type=int, default=96, help="from head to cutter (default 96, 12 mm)")
     parser.add_argument(
         "--scan-raster", action=argparse.BooleanOptionalAction, default=True,
@@ -250,13 +262,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise BadSetting for numbers that cannot work."""
+    """Raise BadSettingError for numbers that cannot work."""
     if options.width_dots % 8 or not 64 <= options.width_dots <= 4096:
-        raise BadSetting(f"--width-dots {options.width_dots}: a multiple of 8 from 64 to 4096 is needed")
+        raise BadSettingError(f"--width-dots {options.width_dots}: a multiple of 8 from 64 to 4096 is needed")
     if not 64 <= options.rx_bytes <= 1 << 26:
-        raise BadSetting(f"--rx-bytes {options.rx_bytes}: 64 to 67108864 is allowed")
+        raise BadSettingError(f"--rx-bytes {options.rx_bytes}: 64 to 67108864 is allowed")
     if options.speed < 0 or options.bytes_per_s < 0 or options.ahead_dots < 1 or options.cutter_gap_dots < 0:
-        raise BadSetting("--speed and --bytes-per-s need 0 or more, --ahead-dots 1 or more, --cutter-gap-dots 0 or more")
+        raise BadSettingError(
+            "--speed and --bytes-per-s need 0 or more, --ahead-dots 1 or more, --cutter-gap-dots 0 or more"
+        )
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -70,9 +70,7 @@ def dle_eot(condition: Condition, n: int) -> bytes:
         case 2:
             byte |= 0x04 * condition.cover_open | 0x20 * condition.paper_end | 0x40 * condition.error
         case 3:
-            byte |= (
-                0x08 * condition.cutter_error | 0x20 * condition.unrecoverable | 0x40 * condition.auto_recoverable
-            )
+            byte |= 0x08 * condition.cutter_error | 0x20 * condition.unrecoverable | 0x40 * condition.auto_recoverable
         case 4:
             byte |= 0x0C * (condition.near_end or condition.paper_end) | 0x60 * condition.paper_end
         case _:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from emulators.errors import BadSpec
+from emulators.errors import BadSpecError
 
 GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC} on standard input):
  of one payment (the next one, or @payment=N counted from the start, or :always)
@@ -78,14 +78,16 @@ class Fault:
 
 
 def parse(spec: str) -> Fault:
-    """Parse one SPEC. Raises BadSpec with one line that says what is allowed."""
+    """Parse one SPEC. Raises BadSpecError with one line that says what is allowed."""
     head, *options = spec.split(":")
     head, _, trigger = head.partition("@")
     name, _, value = head.partition("=")
     if name not in PAYMENT | LASTING | FRAME:
-        raise BadSpec(f"fault {spec!r}: unknown name {name!r}; one of {', '.join(sorted(PAYMENT | LASTING | FRAME))}")
+        raise BadSpecError(
+            f"fault {spec!r}: unknown name {name!r}; one of {', '.join(sorted(PAYMENT | LASTING | FRAME))}"
+        )
     if value and name not in MAY_HAVE_VALUE:
-        raise BadSpec(f"fault {spec!r}: {name} takes no value")
+        raise BadSpecError(f"fault {spec!r}: {name} takes no value")
     check_value(spec, name, value)
     at = None
     if trigger:
@@ -93,10 +95,10 @@ def parse(spec: str) -> Fault:
         wanted = "frame" if name in FRAME else "payment"
         if which != wanted or not count.isdecimal() or int(count) < 1 or name in LASTING:
             allowed = "no trigger" if name in LASTING else f"@{wanted}=N with N from 1"
-            raise BadSpec(f"fault {spec!r}: {name} takes {allowed}")
+            raise BadSpecError(f"fault {spec!r}: {name} takes {allowed}")
         at = int(count)
     elif name in FRAME:
-        raise BadSpec(f"fault {spec!r}: {name} needs @frame=N")
+        raise BadSpecError(f"fault {spec!r}: {name} needs @frame=N")
     personality, always = None, False
     for option in options:
         if option == "always" and name in PAYMENT:
@@ -104,7 +106,7 @@ def parse(spec: str) -> Fault:
         elif option in set(Personality) and name == "ack-lost":
             personality = Personality(option)
         else:
-            raise BadSpec(f"fault {spec!r}: unknown option {option!r}")
+            raise BadSpecError(f"fault {spec!r}: unknown option {option!r}")
     return Fault(spec, name, value, at, personality, always)
 
 
@@ -112,9 +114,9 @@ def check_value(spec: str, name: str, value: str) -> None:
     hexadecimal = all(c in "0123456789abcdefABCDEF" for c in value)
     digits = {"decline": 2, "cancel": 2, "reversal": 2, "no-answer": 4, "busy": 4, "not-supported": 4}.get(name)
     if digits is not None and (value or name in NEED_VALUE) and (len(value) != digits or not hexadecimal):
-        raise BadSpec(f"fault {spec!r}: {name} takes {digits} hexadecimal digits")
+        raise BadSpecError(f"fault {spec!r}: {name} takes {digits} hexadecimal digits")
     if name == "slow" and not value.isdecimal():
-        raise BadSpec(f"fault {spec!r}: slow takes milliseconds")
+        raise BadSpecError(f"fault {spec!r}: slow takes milliseconds")
 
 
 class Faults:
@@ -143,9 +145,9 @@ class Faults:
     def of_command(self, name: str, control: int, payment: int) -> Fault | None:
         """The same for the faults that name a command (0601 if they name none)."""
         return self._take(
-            lambda fault: fault.name == name
-            and int(fault.value or "0601", 16) == control
-            and fault.at in {None, payment}
+            lambda fault: (
+                fault.name == name and int(fault.value or "0601", 16) == control and fault.at in {None, payment}
+            )
         )
 
     def of_frame(self, name: str, frame: int) -> Fault | None:

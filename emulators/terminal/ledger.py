@@ -99,9 +99,7 @@ class Ledger:
     def charged(self) -> list[Transaction]:
         """Charges since the last end of day: stored payments that were not reversed."""
         return [
-            t
-            for t in self.transactions.values()
-            if t.state is State.STORED and t.orig_trace is None and not t.closed
+            t for t in self.transactions.values() if t.state is State.STORED and t.orig_trace is None and not t.closed
         ]
 
     def by_receipt(self, receipt: int) -> Transaction | None:
@@ -123,7 +121,7 @@ class Ledger:
         if event == "closed":
             self.transactions = {k: replace(t, closed=True) for k, t in self.transactions.items()}
         elif event == "reversal":
-            self.transactions[trace] = self._read(entry, State.STORED)
+            self.transactions[entry["trace"]] = self._read(entry, State.STORED)
             orig = self.transactions[entry["orig_trace"]]
             self.transactions[orig.trace] = replace(orig, state=State.REVERSED)
         elif event in {"authorised", "declined"} and trace not in self.transactions and trace is not None:
@@ -131,7 +129,10 @@ class Ledger:
         elif trace is not None:
             known = self.transactions[trace]
             self.transactions[trace] = replace(
-                known, state=State(event), result=entry.get("result", known.result), amount=entry.get("amount", known.amount)
+                known,
+                state=State(event),
+                result=entry.get("result", known.result),
+                amount=entry.get("amount", known.amount),
             )
 
     def _read(self, entry: dict[str, Any], state: State) -> Transaction:

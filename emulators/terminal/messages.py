@@ -83,9 +83,7 @@ def status_information(
 
 def failure(code: int, who: Identity, text: str) -> Apdu:
     """04 0F of a payment that never became a transaction."""
-    return Apdu(
-        0x040F, encode((0x27, bytes([code])), (0x29, bcd(who.tid, 4)), (0x3C, text.encode("ascii", "replace")))
-    )
+    return Apdu(0x040F, encode((0x27, bytes([code])), (0x29, bcd(who.tid, 4)), (0x3C, text.encode("ascii", "replace"))))
 
 
 def totals(charged: list[Transaction], who: Identity, at: datetime) -> Apdu:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from emulators import wire
-from emulators.errors import BadSetting, BadSpec
+from emulators.errors import BadSettingError, BadSpecError
 from emulators.events import Events, listen_for_commands, log
 from emulators.terminal import commands, faults
 from emulators.terminal.apdu import Apdu
 from emulators.terminal.faults import Personality
 from emulators.terminal.ledger import Ledger
-from emulators.terminal.line import Line, LineLost, SerialLine, TcpLine
+from emulators.terminal.line import Line, LineLostError, SerialLine, TcpLine
 from emulators.terminal.messages import Identity
 from emulators.terminal.payment import settle
 from emulators.terminal.talk import Act, Customer, Talk, Terminal
@@ -54,15 +54,10 @@ class Process:
         if not client.serial and terminal.faults.lasting("banner"):
             await client.write(BANNER)
         while True:
-            line: Line
-            if client.serial:
-                line = SerialLine(client, self._watch, t2_s=self._t2_s)
-            else:
-                line = TcpLine(client, self._watch)
-            self._line = line
+            line = self._line = self._open(client)
             try:
                 await self._talk(line)
-            except LineLost:
+            except LineLostError:
                 pass
             finally:
                 await line.close()
@@ -71,6 +66,9 @@ class Process:
                 break
             await asyncio.sleep(SILENT_S)  # a serial line cannot be closed; it can be dead for a while
         terminal.events.say("disconnected", client=client.name)
+
+    def _open(self, client: wire.Wire) -> Line:
+        return SerialLine(client, self._watch, t2_s=self._t2_s) if client.serial else TcpLine(client, self._watch)
 
     async def _talk(self, line: Line) -> None:
         talk = Talk(self._terminal, line)
@@ -84,9 +82,7 @@ class Process:
     def _watch(self, direction: str, apdu: Apdu) -> None:
         terminal = self._terminal
         terminal.frames += 1
-        terminal.events.say(
-            "frame", dir=direction, hex=apdu.shown(), name=apdu.name, n=terminal.frames
-        )
+        terminal.events.say("frame", dir=direction, hex=apdu.shown(), name=apdu.name, n=terminal.frames)
         if terminal.faults.of_frame("die", terminal.frames):
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(self._line, SerialLine):
@@ -97,29 +93,32 @@ class Process:
 
     def obey(self, command: dict[str, Any]) -> None:
         """A line from standard input."""
-        terminal = self._terminal
         try:
-            match command.get("do"):
-                case "present":
-                    terminal.customer.put_nowait(Customer(Act.PRESENT))
-                case "cancel":
-                    terminal.customer.put_nowait(Customer(Act.CANCEL, 0x6C))
-                case "decline":
-                    code = str(command.get("code", "05"))
-                    faults.check_value("decline", "decline", code)
-                    terminal.customer.put_nowait(Customer(Act.DECLINE, int(code, 16)))
-                case "fault":
-                    terminal.faults.add(faults.parse(str(command.get("spec"))))
-                case "heal":
-                    terminal.faults.heal(str(command.get("fault")))
-                case _:
-                    raise BadSpec(
-                        f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal'
-                    )
-        except BadSpec as error:
-            terminal.events.say("error", why=str(error), code=error.code)
+            self._do(command)
+        except BadSpecError as error:
+            self._terminal.events.say("error", why=str(error), code=error.code)
             return
-        terminal.events.say("done", do=command["do"])
+        self._terminal.events.say("done", do=command["do"])
+
+    def _do(self, command: dict[str, Any]) -> None:
+        terminal = self._terminal
+        match command.get("do"):
+            case "present":
+                terminal.customer.put_nowait(Customer(Act.PRESENT))
+            case "cancel":
+                terminal.customer.put_nowait(Customer(Act.CANCEL, 0x6C))
+            case "decline":
+                code = str(command.get("code", "05"))
+                faults.check_value("decline", "decline", code)
+                terminal.customer.put_nowait(Customer(Act.DECLINE, int(code, 16)))
+            case "fault":
+                terminal.faults.add(faults.parse(str(command.get("spec"))))
+            case "heal":
+                terminal.faults.heal(str(command.get("fault")))
+            case _:
+                raise BadSpecError(
+                    f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal'
+                )
 
     async def close(self) -> None:
         if self._task is not None:
@@ -147,7 +146,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--brand", default="VISA", help="the customer's card (default VISA)")
     parser.add_argument("--pause-ms", type=int, default=400, help="until the customer presents the card (default 400)")
     parser.add_argument("--host-ms", type=int, default=100, help="how long the host takes (default 100)")
-    parser.add_argument("--repeat-ms", type=int, default=2000, help="until 04 0F is repeated after 84 9C (default 2000)")
+    parser.add_argument(
+        "--repeat-ms", type=int, default=2000, help="until 04 0F is repeated after 84 9C (default 2000)"
+    )
     parser.add_argument("--t2-ms", type=int, default=5000, help="serial: wait for an acknowledgement (default 5000)")
     parser.add_argument("--attended", action="store_true", help="the card comes when standard input says so")
     parser.add_argument("--password", default="123456", help="six digits (default 123456)")
@@ -160,11 +161,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     if len(options.password) != 6 or not options.password.isdecimal():
-        raise BadSetting("--password needs six digits")
+        raise BadSettingError("--password needs six digits")
     if not 0 <= options.tid <= 99_999_999:
-        raise BadSetting(f"--tid {options.tid}: up to eight digits are allowed")
+        raise BadSettingError(f"--tid {options.tid}: up to eight digits are allowed")
     if not options.brand.isascii() or not 1 <= len(options.brand) <= 24:
-        raise BadSetting("--brand needs 1 to 24 ASCII characters")
+        raise BadSettingError("--brand needs 1 to 24 ASCII characters")
     events = Events(sys.stdout)
 
     def now() -> datetime:
