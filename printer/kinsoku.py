@@ -54,6 +54,8 @@ def breakable(before: str, after: str) -> bool:
         return True
     if before.isdecimal() and after in COUNTERS:
         return False
+    if before in "年月" and after.isdecimal():
+        return before == "年"  # 2027年 | 5月22日
     if unicodedata.combining(after):
         return False
     return _wide(before) or _wide(after)

@@ -21,7 +21,7 @@ from printer.document import (
 )
 from printer.templates import parts
 from printer.templates.data import CouponPaper
-from printer.templates.words import day_en, other, signed, yen
+from printer.templates.words import day_en, day_ja, other, signed, yen
 from tickets.short_id import SIX
 
 LENGTH_MM_MAX = 72
@@ -60,6 +60,7 @@ def _head(paper: CouponPaper) -> Row:
 
 
 def _facts(paper: CouponPaper) -> tuple[Block, ...]:
+    """Beside the QR a narrow column, label above value; below a native QR one line each."""
     until = paper.valid_until
     english = paper.lang != "ja"
     rides = f"{paper.rides}回分" + (f" {paper.rides} ride{'s' if paper.rides > 1 else ''}" if english else "")
@@ -67,21 +68,22 @@ def _facts(paper: CouponPaper) -> tuple[Block, ...]:
         Feed(20),
         parts.tag(rides, Size.HEAD if not english else Size.LABEL),
         Reissue(),
-        Feed(12),
-        parts.text("有効期限" if not english else "有効期限 Valid until", Size.SMALL),
-        parts.text(f"{until.year}年", Size.NAME, bold=True),
-        parts.text(f"{until.month}月{until.day}日まで", Size.NAME, bold=True),
+        Feed(10),
+        _labelled("有効期限" if not english else "有効期限 Valid until", f"{day_ja(until)}まで"),
     ]
     if english:
         blocks.append(parts.text(day_en(until).partition(", ")[2], Size.SMALL))
     blocks += [
-        Feed(8),
-        parts.text("つづり番号" if not english else "つづり番号 Book", Size.SMALL),
-        parts.text(paper.book, Size.NAME, bold=True),
-        Feed(14),
+        Feed(6),
+        _labelled("つづり番号" if not english else "つづり番号 Book", paper.book),
+        Feed(12),
         parts.text(_price(paper), Size.SMALL, align=Align.RIGHT),
     ]
     return tuple(blocks)
+
+
+def _labelled(label: str, value: str) -> Row:
+    return Row((Cell((parts.text(label, Size.SMALL),)), Cell((parts.text(value, Size.NAME, bold=True),))))
 
 
 def _digits(paper: CouponPaper) -> Text:
