@@ -163,6 +163,9 @@ def test_accounts_and_folders_are_made_as_the_units_need_them(tmp_path: Path) ->
 
     assert seen("var/lib/kaisatsu") == ("0o2770", 0)
     assert seen("run/kaisatsu") == ("0o2770", 0)
+    assert seen("var/lib/kaisatsu/identity") == ("0o2750", accounts["kaisatsu-sync"])
+    groups = (tmp_path / "etc/group").read_text(encoding="utf-8")
+    assert re.search(r"(?m)^kaisatsu-identity:.*:kaisatsu-(gate,kaisatsu-sync|sync,kaisatsu-gate)$", groups)
     assert seen("var/lib/kaisatsu/selling") == ("0o700", accounts["kaisatsu-kiosk"])
     for unit in SERVICES:
         for path in Keys(unit).all("Service", "ReadWritePaths"):
