@@ -25,17 +25,17 @@ from kiosk.payment.attempt import (
 from tickets.money import Money
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
-A, O = AttemptId("a1"), OrderRef("o1")
+A, ORDER = AttemptId("a1"), OrderRef("o1")
 REQUEST = PayRequest(A, O, Money(3300, "JPY"), Method.CARD, 60, {})
 CHARGE = Evidence(Outcome.APPROVED_FINAL, "last_is_ours", A, Money(3300, "JPY"), receipt_no=7, trace=7)
 
 
 def rows(*states: State, last: Evidence | None = None) -> list[Row]:
     made = [
-        Row(A, n, O, state, AT, "b1", request=REQUEST if n == 1 else None) for n, state in enumerate(states, start=1)
+        Row(A, n, ORDER, state, AT, "b1", request=REQUEST if n == 1 else None) for n, state in enumerate(states, start=1)
     ]
     if last is not None:
-        made[-1] = Row(A, len(made), O, made[-1].state, AT, "b1", evidence=last)
+        made[-1] = Row(A, len(made), ORDER, made[-1].state, AT, "b1", evidence=last)
     return made
 
 
