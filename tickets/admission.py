@@ -1,0 +1,327 @@
+"""May this ticket enter? Pure: facts and time in, a decision out.
+
+    decide(facts, scan, moment) -> Refuse | Choose | Claim
+    settle(claim, answer or silence, policy) -> Verdict
+
+Between the two lies the world: the claim is made durable, then the arbiter is asked. There is one set of rules for tickets that
+a server has seen and for those that none has: what is not known is a value (`Issuer.UNKNOWN`, `NoTicket`), not another path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import assert_never
+
+from tickets.business_day import BusinessDay
+from tickets.catalogue import Catalogue, Gate, OfflinePolicy, Product, Reentry, Variant
+from tickets.ids import OpId, TicketId
+from tickets.life_cycle import TicketState
+
+
+class Reason(StrEnum):
+    """Why a verdict is not a plain "admit". Final words: they stand on screens, in operations and in the output of commands."""
+
+    ALREADY_USED = "already_used"
+    NOT_TODAY = "not_today"
+    TOO_EARLY = "too_early"
+    TOO_LATE = "too_late"
+    WRONG_GATE = "wrong_gate"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+    BLOCKED = "blocked"
+    TRANSFERRED = "transferred"
+    TRANSFER_PENDING = "transfer_pending"
+    UNPAID = "unpaid"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    EXHAUSTED = "exhausted"
+    UNKNOWN = "unknown"
+    FORGED = "forged"
+    ISSUER_UNKNOWN = "issuer_unknown"
+    CLOCK_UNSURE = "clock_unsure"
+    PROOF = "proof"
+    NO_ANSWER = "no_answer"
+    """Nobody answered the claim and the product's policy is to refuse."""
+    NOT_INSIDE = "not_inside"
+    """An exit by somebody who has not entered."""
+
+
+class VerdictKind(StrEnum):
+    ADMIT = "admit"
+    ADMIT_AGAIN = "admit_again"
+    ATTENTION = "attention"
+    CHOOSE = "choose"
+    REFUSE = "refuse"
+
+
+class Passage(StrEnum):
+    """What a use is. Re-entry and exit cost no units and are checked against the last direction."""
+
+    ENTRY = "entry"
+    REENTRY = "reentry"
+    EXIT = "exit"
+
+
+class Direction(StrEnum):
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
+class ClockConfidence(StrEnum):
+    SURE = "sure"
+    UNSURE = "unsure"
+
+
+class Issuer(StrEnum):
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One unreleased use of a ticket, wherever it was recorded. `window` is empty or a business day."""
+
+    op: OpId
+    passage: Passage
+    units: int
+    window: str
+    at: datetime
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFacts:
+    """What is known of a ticket here and now: its code, overridden by cache and journal. `uses` is the cap (0: none);
+    `used` every use not released, in any order.
+    """
+
+    ticket: TicketId
+    variant: int
+    uses: int
+    state: TicketState
+    issuer: Issuer
+    not_before: datetime
+    expires: datetime
+    language: str
+    used: tuple[Use, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoTicket:
+    """A scan that names no ticket: unknown (nothing fits), forged (signature wrong under a known key), issuer unknown."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`count` is what staff or the command line chose for a group, None while nobody was asked."""
+
+    gate: str
+    direction: Direction = Direction.ENTRY
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    at: datetime
+    confidence: ClockConfidence = ClockConfidence.SURE
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """`first` is the use that stands in the way, where one does."""
+
+    reason: Reason
+    first: Use | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Ask how many; from 1 to `left`."""
+
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A wish to take `units` of a ticket within `window`. `attention` is what staff shall look at when it is granted; `left` what
+    remains after it, None without a limit.
+    """
+
+    ticket: TicketId
+    passage: Passage
+    units: int
+    window: str
+    left: int | None
+    attention: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The arbiter's yes. `epoch` is its reign; `left` by its ledger."""
+
+    epoch: int
+    left: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    reason: Reason
+    first: Use | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What gate and screen say. `left` is None without a limit or where it means nothing."""
+
+    kind: VerdictKind
+    reason: Reason | None
+    left: int | None = None
+    units: int = 0
+    first: Use | None = None
+    epoch: int | None = None
+
+
+_STATE_REASONS = {
+    TicketState.CANCELLED: Reason.CANCELLED,
+    TicketState.REFUNDED: Reason.REFUNDED,
+    TicketState.BLOCKED: Reason.BLOCKED,
+    TicketState.TRANSFERRED: Reason.TRANSFERRED,
+    TicketState.TRANSFER_PENDING: Reason.TRANSFER_PENDING,
+    TicketState.UNPAID: Reason.UNPAID,
+    TicketState.PAYMENT_UNKNOWN: Reason.PAYMENT_UNKNOWN,
+}
+
+
+def decide(facts: TicketFacts | NoTicket, scan: Scan, moment: Moment, catalogue: Catalogue) -> Refuse | Choose | Claim:
+    """What this scan asks for. The order of the checks is the order of what a guest needs to hear first."""
+    if isinstance(facts, NoTicket):
+        return Refuse(facts.reason)
+    if facts.state is not TicketState.VALID:
+        return Refuse(_STATE_REASONS[facts.state])
+    variant, gate = catalogue.variants.get(facts.variant), catalogue.gates.get(scan.gate)
+    if variant is None or gate is None or variant.product not in gate.products:
+        return Refuse(Reason.WRONG_GATE)
+    product = catalogue.products[variant.product]
+    window = _window(product, moment, catalogue.venue.day)
+    if scan.direction is Direction.EXIT:
+        return _leave(facts, window)
+    attention, refusal = _time(facts, moment, catalogue.venue.day)
+    if refusal is not None:
+        return Refuse(refusal)
+    if _inside(facts) is False and product.reentry is Reentry.AFTER_EXIT:
+        return Claim(
+            facts.ticket, Passage.REENTRY, 0, window, _left(facts, window), _attention(facts, variant, attention)
+        )
+    return _enter(facts, scan, variant, gate, product, window, attention)
+
+
+def settle(claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy) -> Verdict:
+    """What the arbiter's answer, or its silence under the product's policy, makes of a claim that is durable here."""
+    match answer:
+        case Denied(reason=reason, first=first):
+            return Verdict(VerdictKind.REFUSE, reason, first=first)
+        case None if policy is OfflinePolicy.REFUSE:
+            return Verdict(VerdictKind.REFUSE, Reason.NO_ANSWER)
+        case None:
+            return _admit(claim, left=claim.left, epoch=None)
+        case Granted(epoch=epoch, left=left):
+            return _admit(claim, left=left, epoch=epoch)
+        case _ as never:
+            assert_never(never)
+
+
+def refused(refusal: Refuse) -> Verdict:
+    return Verdict(
+        VerdictKind.REFUSE, refusal.reason, left=0 if refusal.first is not None else None, first=refusal.first
+    )
+
+
+def _admit(claim: Claim, *, left: int | None, epoch: int | None) -> Verdict:
+    if claim.attention is not None:
+        kind = VerdictKind.ATTENTION
+    else:
+        kind = VerdictKind.ADMIT_AGAIN if claim.passage is Passage.REENTRY else VerdictKind.ADMIT
+    return Verdict(kind, claim.attention, left=left, units=claim.units, epoch=epoch)
+
+
+def _window(product: Product, moment: Moment, day: BusinessDay) -> str:
+    return day.of(moment.at).isoformat() if product.uses_a_day else ""
+
+
+def _cap(facts: TicketFacts, product: Product) -> int:
+    """The cap within one window: `uses_a_day` where the product limits the day, else the ticket's own."""
+    return product.uses_a_day or facts.uses
+
+
+def _spent(facts: TicketFacts, window: str) -> int:
+    return sum(use.units for use in facts.used if use.window == window)
+
+
+def _left(facts: TicketFacts, window: str) -> int | None:
+    return None if facts.uses == 0 else max(0, facts.uses - _spent(facts, window))
+
+
+def _inside(facts: TicketFacts) -> bool | None:
+    """Whether the holder is inside by the last passage; None before the first."""
+    last = max(facts.used, key=lambda use: (use.at, use.op), default=None)
+    return None if last is None else last.passage is not Passage.EXIT
+
+
+def _leave(facts: TicketFacts, window: str) -> Refuse | Claim:
+    if not _inside(facts):
+        return Refuse(Reason.NOT_INSIDE)
+    return Claim(facts.ticket, Passage.EXIT, 0, window, _left(facts, window))
+
+
+def _time(facts: TicketFacts, moment: Moment, day: BusinessDay) -> tuple[Reason | None, Reason | None]:
+    """(attention, refusal) from the window of validity. A clock nobody vouches for gives attention, never a refusal."""
+    if facts.not_before <= moment.at < facts.expires:
+        return (None, None) if moment.confidence is ClockConfidence.SURE else (Reason.CLOCK_UNSURE, None)
+    if moment.confidence is ClockConfidence.UNSURE:
+        return Reason.CLOCK_UNSURE, None
+    today = day.of(moment.at)
+    if moment.at < facts.not_before:
+        return None, Reason.TOO_EARLY if today == day.of(facts.not_before) else Reason.NOT_TODAY
+    return None, Reason.TOO_LATE if today == _last_day(facts, day) else Reason.NOT_TODAY
+
+
+def _last_day(facts: TicketFacts, day: BusinessDay) -> date:
+    return max(day.of(facts.not_before), day.of(_just_before(facts.expires)))
+
+
+def _just_before(at: datetime) -> datetime:
+    return datetime.fromtimestamp(at.timestamp() - 1, tz=at.tzinfo)
+
+
+def _attention(facts: TicketFacts, variant: Variant, clock: Reason | None) -> Reason | None:
+    if clock is not None:
+        return clock
+    if facts.issuer is Issuer.UNKNOWN:
+        return Reason.ISSUER_UNKNOWN
+    return Reason.PROOF if variant.proof else None
+
+
+def _enter(
+    facts: TicketFacts, scan: Scan, variant: Variant, gate: Gate, product: Product, window: str, clock: Reason | None
+) -> Refuse | Choose | Claim:
+    cap, spent = _cap(facts, product), _spent(facts, window)
+    left = None if cap == 0 else cap - spent
+    if left is not None and left <= 0:
+        first = min((use for use in facts.used if use.window == window), key=lambda use: (use.at, use.op), default=None)
+        return Refuse(Reason.ALREADY_USED if cap == 1 else Reason.EXHAUSTED, first)
+    if product.group and scan.count is None and left is not None and left > 1:
+        return Choose(left)
+    units = gate.units if scan.count is None else scan.count * gate.units
+    if left is not None and units > left:
+        return Refuse(Reason.EXHAUSTED)
+    return Claim(
+        ticket=facts.ticket,
+        passage=Passage.ENTRY,
+        units=units,
+        window=window,
+        left=None if left is None else left - units,
+        attention=_attention(facts, variant, clock),
+    )
