@@ -26,7 +26,7 @@ from tickets.money import Money
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 A, ORDER = AttemptId("a1"), OrderRef("o1")
-REQUEST = PayRequest(A, O, Money(3300, "JPY"), Method.CARD, 60, {})
+REQUEST = PayRequest(A, ORDER, Money(3300, "JPY"), Method.CARD, 60, {})
 CHARGE = Evidence(Outcome.APPROVED_FINAL, "last_is_ours", A, Money(3300, "JPY"), receipt_no=7, trace=7)
 
 
