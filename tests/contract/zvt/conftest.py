@@ -20,8 +20,8 @@ from kiosk.payment.zvt.serial_link import SerialLink
 from tickets.money import Money
 
 PASSWORD = 123456
-QUICK = Timers(t2_s=1.0, t3_s=2.0, t4_s=4.0, after_confirm_s=3.0, poll_s=0.02, hold_extend_after_s=0.5, hold_extends_max=4)
-FAST = ("--pause-ms", "20", "--host-ms", "10", "--repeat-ms", "1100", "--t2-ms", "1000")
+QUICK = Timers(t2_s=0.5, t3_s=1.0, t4_s=2.0, after_confirm_s=2.0, poll_s=0.02)
+FAST = ("--pause-ms", "10", "--host-ms", "5", "--repeat-ms", "1100", "--t2-ms", "500")
 
 
 @dataclass
@@ -109,6 +109,8 @@ class Till:
 
     terminal: ZvtTerminal
     emulator: Emulator
+    fresh: Callable[[], ZvtTerminal]
+    """A driver as a restarted process makes it: without any memory."""
     attempts: int = 0
     progress: list[Progress] = field(default_factory=list)
 
@@ -133,6 +135,11 @@ class Till:
                 return found
         return found
 
+    def crash(self) -> None:
+        """The kiosk's process is gone: the wire breaks, a hold is neither confirmed nor refused."""
+        self.terminal._wire.close()
+        self.terminal = self.fresh()
+
     def paid(self, amount: int = 3300) -> tuple[PayRequest, Evidence]:
         """A payment that goes well, down to its proof."""
         request = self.request(amount)
@@ -152,8 +159,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(*options: str, pty: bool = False, timers: Timers = QUICK, **more: Any) -> Till:
         path = tmp_path / f"tty{len(tills)}" if pty else None
         emulator = Emulator(tmp_path / f"ledger{len(tills)}.jsonl", path).start(*options)
-        link = SerialLink(str(path), timers=timers) if pty else TcpLink("127.0.0.1", emulator.port)
-        till = Till(ZvtTerminal(link, Options(password=PASSWORD, timers=timers, **more)), emulator)
+
+        def fresh() -> ZvtTerminal:
+            link = SerialLink(str(path), timers=timers) if pty else TcpLink("127.0.0.1", emulator.port)
+            return ZvtTerminal(link, Options(password=PASSWORD, timers=timers, **more))
+
+        till = Till(fresh(), emulator, fresh)
         tills.append(till)
         return till
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from kiosk.payment import Health, Outcome, Stage, TerminalLinkError
-from kiosk.payment.zvt import HoldMode
+from kiosk.payment.zvt import HoldMode, Timers
 from tickets.money import Money
+
+QUICK = Timers(t3_s=1.0, t4_s=4.0, after_confirm_s=2.0, poll_s=0.02)
 
 
 @pytest.mark.parametrize("pty", [False, True], ids=["tcp", "pty"])
@@ -59,7 +62,7 @@ def test_void_leaves_no_charge(start):
 
 
 def test_a_hold_is_kept_alive_and_then_confirmed(start):
-    till = start()
+    till = start(timers=replace(QUICK, hold_extend_after_s=0.1))
     held = till.authorise(till.request())
     till.emulator.wait_for("frame", dir="in", hex="84 9C 00")
     till.emulator.wait_for("frame", dir="in", hex="84 9C 00")
@@ -69,7 +72,7 @@ def test_a_hold_is_kept_alive_and_then_confirmed(start):
 
 
 def test_a_hold_that_nobody_decides_is_refused_by_the_driver(start):
-    till = start()
+    till = start(timers=replace(QUICK, hold_extends_max=1, hold_extend_after_s=0.2))
     request = till.request()
     held = till.authorise(request)
     till.emulator.wait_for("frame", dir="in", hex="84 66 00")
@@ -241,10 +244,18 @@ def test_wrong_amount_is_nobodys_payment(start):
     request = till.request()
     doubt = till.authorise(request)
     assert (doubt.outcome, doubt.code) == (Outcome.UNKNOWN, "foreign_status")
-    found = till.query(request)
-    # Unanswered, the terminal takes it back by itself; the query names another amount and therefore proves nothing.
-    assert found.outcome is Outcome.UNKNOWN
+    # Unanswered, the terminal takes it back by itself; that it failed and that the sums stand still proves it.
+    assert till.query(request).outcome is Outcome.NOT_CHARGED
     assert till.emulator.charged() == 0
+
+
+def test_wrong_amount_that_the_terminal_keeps_is_for_a_person(start):
+    till = start("--fault", "wrong-amount", "--personality", "keep")
+    request = till.request()
+    assert till.authorise(request).outcome is Outcome.UNKNOWN
+    found = till.query(request)
+    assert (found.outcome, found.code) == (Outcome.UNKNOWN, "amount_differs")
+    assert till.emulator.charged() == 3301
 
 
 @pytest.mark.parametrize("fault", ["bad-crc@frame=8", "no-ack@frame=8", "bad-crc@frame=20", "no-ack@frame=20"])

@@ -44,6 +44,8 @@ YES, NO, DOUBT = Outcome.APPROVED_FINAL, Outcome.NOT_CHARGED, Outcome.UNKNOWN
         (told(11), 10_000, SEEN, DOUBT, "totals_disagree"),
         (told(11, result=5), 13_300, SEEN, DOUBT, "totals_disagree"),
         (told(11, amount=3301), 13_301, SEEN, DOUBT, "amount_differs"),
+        (told(11, amount=3301, result=0x6C), 10_000, SEEN, NO, "last_failed"),
+        (told(11, amount=3301, result=0x6C), None, SEEN, DOUBT, "amount_differs"),
         (told(11, amount=None), 13_300, SEEN, DOUBT, "no_amount"),
         (told(12), 13_300, SEEN, DOUBT, "not_ours"),
         (told(11, tid="1"), 13_300, SEEN, DOUBT, "other_terminal"),
