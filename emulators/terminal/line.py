@@ -210,6 +210,8 @@ class SerialLine(Line):
 
     async def _take(self, kind: str, message: bytes) -> None:
         if kind in {"ack", "nak"}:
+            # From the acknowledgement on the till may say anything, also the same "80 00 00" as last time.
+            self._sending = self._sending and kind != "ack"
             self._acks.put_nowait(kind == "ack")
             return
         if kind == "bad":

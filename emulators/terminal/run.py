@@ -121,10 +121,9 @@ class Process:
                 )
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # once more if it was swallowed: wait_for before 3.12 may, when its message has just come
+            await asyncio.wait({self._task}, timeout=0.2)
         self._port.close()
 
 

@@ -149,6 +149,7 @@ class Dialogue:
         self._stop = stop
         self._stop_at_s = None if deadline_s is None else time.monotonic() + deadline_s
         self._abort_sent = False
+        self._answered: Apdu | None = None
         self._t4_s = timers.t4_s
         self.receipts = Receipts()
 
@@ -162,6 +163,7 @@ class Dialogue:
             if unit is None:
                 continue
             if unit.is_answer:
+                self._answered = unit
                 return unit
             if unit.control in _TURN_ENDS and unit == ended_before:
                 continue  # the end of the dialogue before, sent twice
@@ -204,9 +206,11 @@ class Dialogue:
 
     def _take(self, unit: Apdu) -> None:
         if unit.is_answer:
-            if not self._abort_sent:
+            if not self._abort_sent and unit != self._answered:
                 raise TerminalLinkError(f"an answer to nothing: {describe(unit)}")
-            return  # to our 06 B0; whether it helped shows in what follows
+            # To our 06 B0: whether it helped shows in what follows. Or our command reached the terminal twice (an
+            # acknowledgement got lost on a serial line) and it said again what it had said.
+            return
         if unit.control == messages.INTERMEDIATE:
             state = messages.intermediate(unit, charset=self._charset)
             self._t4_s = state.t4_s or self._timers.t4_s

@@ -86,7 +86,8 @@ def _by_last(amount_minor: int, before: Snapshot, now: Snapshot, seen: Evidence 
     if last.original_trace is not None:
         return _reversal(last, before, seen)
     if last.amount_minor is not None and last.amount_minor != amount_minor:
-        return Outcome.UNKNOWN, "amount_differs"
+        failed = not last.is_success and _moved(before, now) == 0
+        return (Outcome.NOT_CHARGED, "last_failed") if failed else (Outcome.UNKNOWN, "amount_differs")
     if seen is not None and not _is_seen(last, seen):
         return Outcome.UNKNOWN, "not_ours"
     if not last.is_success:
