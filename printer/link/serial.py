@@ -18,7 +18,7 @@ from printer.link import FlowControl
 _READ_BYTES = 4096
 
 
-class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
+class _Port(serial.Serial):
     """pyserial raises DTR and RTS on opening; this port leaves them."""
 
     def _update_dtr_state(self) -> None:

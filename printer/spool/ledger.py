@@ -59,7 +59,9 @@ _begin = (
         print_part.c.state.in_(_PRINTABLE),
         exists().where(print_job.c.id == print_part.c.job, _allowed),
     )
-    .values({"state": State.SENDING, "try": print_part.c["try"] + 1, "process_id": bindparam("b_process_id"), "grade": None})
+    .values(
+        {"state": State.SENDING, "try": print_part.c["try"] + 1, "process_id": bindparam("b_process_id"), "grade": None}
+    )
 )
 _settle = (
     update(print_part)
@@ -109,8 +111,10 @@ _roll_first = insert(print_roll).values(one=1, process_id=0, used_dots_203=0).on
 _roll_id = update(print_roll).values(process_id=bindparam("b_process_id"))
 _roll_used = update(print_roll).values(used_dots_203=print_roll.c.used_dots_203 + bindparam("b_dots"))
 _roll_new = update(print_roll).values(used_dots_203=0)
-_doubts = select(func.count()).select_from(print_part).where(
-    or_(print_part.c.state == State.IN_DOUBT, print_part.c.state == State.SENDING)
+_doubts = (
+    select(func.count())
+    .select_from(print_part)
+    .where(or_(print_part.c.state == State.IN_DOUBT, print_part.c.state == State.SENDING))
 )
 
 
@@ -118,9 +122,7 @@ def recover(connection: Connection, *, now: datetime) -> int:
     """At the start: what was being sent is in doubt, and no job that was begun goes on by itself. How many jobs wait now."""
     for job, seq in connection.execute(_sending).all():
         connection.execute(
-            print_part.update()
-            .where(print_part.c.job == job, print_part.c.seq == seq)
-            .values(state=State.IN_DOUBT)
+            print_part.update().where(print_part.c.job == job, print_part.c.seq == seq).values(state=State.IN_DOUBT)
         )
         record(connection, job, seq, "in_doubt", "the spool was stopped while it was being sent", now=now)
     begun = connection.execute(_begun).scalars().all()

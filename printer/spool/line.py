@@ -35,7 +35,7 @@ class Line:
         self._demultiplexer = Demultiplexer()
         self._questions = Questions()
         self._outbox = bytearray()
-        self._ahead = 0
+        self._before_document: int | None = None
         self._asked_at_s = self._heard_at_s = 0.0
         self._barrier = False
         self._retry_s = RETRY_FIRST_S
@@ -70,8 +70,8 @@ class Line:
 
     @property
     def untouched(self) -> bool:
-        """No byte of what was put last has been taken by the link."""
-        return self._ahead >= 0 and bool(self._outbox)
+        """No byte of the last document has been taken by the link."""
+        return self._before_document is not None and self._before_document >= 0
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -133,21 +133,27 @@ class Line:
     # --- bytes --------------------------------------------------------------------------------------------------------------
 
     def put(self, data: bytes) -> None:
-        """Queue bytes behind those that wait. `untouched` speaks of the latest."""
-        self._ahead = len(self._outbox)
+        """Queue bytes behind those that wait."""
+        self._outbox += data
+
+    def put_document(self, data: bytes) -> None:
+        """Queue a document; `untouched` speaks of it from now on."""
+        self._before_document = len(self._outbox)
         self._outbox += data
 
     def discard(self) -> None:
         """Drop what was not yet taken by the link."""
         self._outbox.clear()
-        self._ahead = -1
+        self._before_document = None
 
     def write(self) -> None:
         if not self._outbox:
             return
         taken = self._link.send(bytes(memoryview(self._outbox)[:65536]))
         del self._outbox[:taken]
-        self._ahead -= taken
+        if self._before_document is not None:
+            # Taken bytes belong to what stood before the document first; below zero some of it has left.
+            self._before_document -= taken
 
     def read(self) -> Iterator[Event]:
         """What has come, one event at a time, each already in `state`."""
@@ -168,10 +174,10 @@ class Line:
 
     def ask(self) -> None:
         """Ask how the printer is, when nothing else waits to be sent and the last round has been answered."""
-        if not self.up or not self.asks or self._outbox:
+        if not self.up or not self.asks:
             return
         now = self._clock.monotonic_s()
-        if self._questions or self._barrier:
+        if self._questions or self._barrier or self._outbox:
             if now - self._asked_at_s > SILENT_AFTER_S and now - self._heard_at_s > SILENT_AFTER_S:
                 self._fall_silent()
             return

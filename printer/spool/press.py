@@ -80,6 +80,8 @@ class Press:
         self._recovered_at_s = 0.0
         self._paper_was_out = False
         self._changed = False
+        self._hungry = True
+        self._closing = False
         with engine.begin() as connection:
             waiting = ledger.recover(connection, now=clock.now_utc())
             self._roll = ledger.roll(connection)
@@ -116,7 +118,11 @@ class Press:
             case Printed(process_id=process_id):
                 self._printed(process_id)
             case InOrder():
-                if self._current is not None and self.grade is Grade.PROCESSED and self._current.written_at_s is not None:
+                if (
+                    self._current is not None
+                    and self.grade is Grade.PROCESSED
+                    and self._current.written_at_s is not None
+                ):
                     self._evidence(Grade.PROCESSED)
             case Cleared():
                 self._cleared()
@@ -144,6 +150,10 @@ class Press:
                 log.warning("in_doubt", job=current.part.job, seq=current.part.seq)
         self._changed = True
 
+    def finish(self) -> None:
+        """Begin nothing any more."""
+        self._closing = True
+
     def stop(self, why: str) -> None:
         """The process ends: what is at the printer now is in doubt."""
         if self._current is not None:
@@ -157,7 +167,7 @@ class Press:
         now = self._clock.monotonic_s()
         match self._phase:
             case Phase.IDLE:
-                if self._line.ready:
+                if self._line.ready and self._hungry:
                     self._start(None)
                 elif self._line.state.cutter_error and not self._line.state.cover_open:
                     self._recover(now)
@@ -169,7 +179,8 @@ class Press:
                     self.link_lost("Clear was not answered")
 
     def look(self) -> None:
-        """A bell rang, or time passed: see whether a ruling has taken away what is being printed, and prepare what comes next."""
+        """A bell rang, or time passed: look for work, and whether a ruling has taken away what is being printed."""
+        self._hungry = True
         if self._current is not None:
             with reading(self._engine) as connection:
                 ours = ledger.still_sending(connection, self._current.part)
@@ -178,7 +189,7 @@ class Press:
                 self._current = None
                 self._forget_at_printer()
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Encode the part that comes next, while the printer is busy with this one."""
         with reading(self._engine) as connection:
             part = ledger.peek(connection, machine=self._machine)
@@ -210,14 +221,14 @@ class Press:
                 with self._engine.begin() as connection:
                     settle(connection)
                 settle = None
-            self.prepare()
+            self._prepare()
         ready, self._ready = self._ready, None
         begun = False
         if ready is not None or settle is not None:
             with self._engine.begin() as connection:
                 if settle is not None:
                     settle(connection)
-                if ready is not None and self._line.ready:
+                if ready is not None and self._line.ready and not self._closing:
                     begun = ledger.begin(
                         connection,
                         ready.part,
@@ -225,6 +236,7 @@ class Press:
                         machine=self._machine,
                         now=self._clock.now_utc(),
                     )
+        self._hungry = begun
         if ready is None or not begun:
             return
         self._roll = ledger.Roll(ready.process_id, self._roll.used_dots_203)
@@ -236,7 +248,7 @@ class Press:
             dots_203=round(ready.encoded.length_mm * 203 / 25.4),
             began_at_s=self._clock.monotonic_s(),
         )
-        self._line.put(ready.encoded.data)
+        self._line.put_document(ready.encoded.data)
         self._line.write()
 
     def _written(self, now: float) -> None:
@@ -248,7 +260,7 @@ class Press:
             if self.grade is Grade.SENT:
                 self._evidence(Grade.SENT)
             else:
-                self.prepare()
+                self._prepare()
         elif self._should_ask_again(current, now):
             with self._engine.begin() as connection:
                 number = ledger.take_process_id(connection)
@@ -293,14 +305,13 @@ class Press:
         current = self._current
         assert current is not None
         if current.interrupted and current.reloaded:
+            self._ready = None  # this part comes first again
             self._settle(lambda connection: self._again(connection, current, "it was interrupted and went on"))
         else:
             self._settle(lambda connection: self._confirm(connection, current, grade))
 
     def _confirm(self, connection: Connection, current: _Current, grade: Grade) -> None:
-        if ledger.confirm(
-            connection, current.part, grade, dots_203=current.dots_203, now=self._clock.now_utc()
-        ):
+        if ledger.confirm(connection, current.part, grade, dots_203=current.dots_203, now=self._clock.now_utc()):
             self._roll = ledger.Roll(self._roll.process_id, self._roll.used_dots_203 + current.dots_203)
 
     def _again(self, connection: Connection, current: _Current, why: str) -> None:
@@ -347,6 +358,7 @@ class Press:
         if self._phase is not Phase.CLEARING:
             return
         self._phase = Phase.IDLE
+        self._hungry, self._ready = True, None
         self._line.patient(on=False)
         current, self._current = self._current, None
         if current is not None:

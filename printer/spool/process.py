@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 
@@ -22,7 +23,7 @@ from printer.spool.schema import create
 from sync.service import doorbell, log, notify
 from sync.service.doorbell import Doorbell
 from sync.service.health import Board, Health
-from sync.service.settings import SettingsError, load_or_exit
+from sync.service.settings import load_or_exit
 from sync.store import open_engine
 from tickets.clock import Clock, SystemClock
 
@@ -53,6 +54,7 @@ class Spool:
     def stop(self) -> None:
         """Begin nothing new; `run` returns when the part at the printer is settled, or in doubt after FINISH_S."""
         self._stopping_at_s = self._clock.monotonic_s()
+        self._press.finish()
 
     def run(self) -> None:
         self._turn(rang=True)
@@ -111,8 +113,7 @@ class Spool:
             if rang or now - self._looked_at_s >= LOOK_EVERY_S:
                 self._looked_at_s = now
                 self._press.look()
-            if self._stopping_at_s is None or self._press.busy:
-                self._press.step()
+            self._press.step()
             self._line.ask()
             if self._line.up:
                 self._line.write()
@@ -156,7 +157,8 @@ def main(argv: list[str]) -> int:
     try:
         profile = profiles.load(settings.profile)
     except ProfileError as error:
-        raise SystemExit(_one_line(argv, error)) from error
+        sys.stderr.write(f"{argv[1]}: key 'profile': {error}\n")
+        return 2
     spool = Spool(settings, profile, SystemClock())
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -170,10 +172,3 @@ def main(argv: list[str]) -> int:
         logger.warning("cannot_draw", why=str(error))
     spool.run()
     return 0
-
-
-def _one_line(argv: list[str], error: Exception) -> int:
-    import sys
-
-    sys.stderr.write(f"{SettingsError(f'{argv[1]}: {error}')}\n")
-    return 2
