@@ -1,0 +1,219 @@
+"""The cache: what the hub said about tickets and their uses, in generations `cache-<n>.db`.
+
+Replaceable, so it is not synced at each commit; rows and the cursor that stands for them commit together, so a power cut takes
+back both. It is never renamed onto an open name: the generation to read is a row in the journal (sync.granted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DBAPIError
+
+from sync.errors import CacheBroken
+from sync.store import Durability, open_engine
+from tickets.admission import Passage, Use
+from tickets.ids import OpId, TicketId
+from tickets.life_cycle import TicketState
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("ticket", LargeBinary, primary_key=True),
+    Column("variant", Integer, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("not_before", Integer, nullable=False),
+    Column("expires", Integer, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("short_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ticket_by_short_id", ticket.c.short_id)
+used = Table(
+    "used",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("passage", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("window", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("released", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("used_by_ticket", used.c.ticket)
+
+FEED_TABLES: Mapping[str, Table] = {"ticket": ticket, "used": used}
+"""The tables that the change feed fills. Blobs travel as hex."""
+_BLOBS = {"ticket", "op"}
+SCHEMA = 1
+
+_TICKET = select(ticket).where(ticket.c.ticket == bindparam("ticket"))
+_TICKET_BY_SHORT_ID = select(ticket).where(ticket.c.short_id == bindparam("short_id"))
+_USED = select(used).where(used.c.ticket == bindparam("ticket"))
+_CURSOR = select(meta.c.value).where(meta.c.key == "cursor")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedTicket:
+    """A ticket as the hub knows it. Times are seconds since 1970."""
+
+    ticket: TicketId
+    variant: int
+    uses: int
+    state: TicketState
+    not_before: int
+    expires: int
+    language: str
+    short_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CachedUse:
+    """A use as the hub knows it; `released` ones are kept, so that a late copy of them counts for nothing."""
+
+    use: Use
+    released: bool
+
+
+class Cache:
+    """One generation. Reading it never writes; only the sync daemon opens it to write."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def create(cls, path: Path) -> Cache:
+        engine = open_engine(path, durability=Durability.NORMAL)
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(upsert(meta).on_conflict_do_nothing(), [{"key": "schema", "value": str(SCHEMA)}])
+        return cls(engine)
+
+    @classmethod
+    def open(cls, path: Path) -> Cache:
+        """For reading. Raises CacheBroken if it is not there, cut short, or of another schema."""
+        engine = open_engine(path, read_only=True)
+        try:
+            with engine.begin() as connection:
+                schema = connection.scalar(select(meta.c.value).where(meta.c.key == "schema"))
+        except DBAPIError as error:
+            raise CacheBroken(f"{path}: cannot be read ({error.orig})") from error
+        if schema != str(SCHEMA):
+            raise CacheBroken(f"{path}: schema {schema}; this version reads {SCHEMA}")
+        return cls(engine)
+
+    def check(self) -> None:
+        """Look at every page. Raises CacheBroken. Seconds on a million tickets: at start, not on the way."""
+        try:
+            with self.engine.begin() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except DBAPIError as error:
+            raise CacheBroken(f"cache: cannot be read ({error.orig})") from error
+        if found != "ok":
+            raise CacheBroken(f"cache: {found}")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def cursor(connection: Connection) -> str | None:
+    """Where the feed stands for these rows; None in a fresh generation."""
+    return connection.scalar(_CURSOR)
+
+
+def find(connection: Connection, ticket_id: TicketId) -> CachedTicket | None:
+    row = connection.execute(_TICKET, {"ticket": ticket_id}).first()
+    return None if row is None else _ticket(row)
+
+
+def find_by_short_id(connection: Connection, short_id: str) -> tuple[CachedTicket, ...]:
+    """Every ticket with these digits: they are unique among those usable on one day, not forever."""
+    return tuple(_ticket(row) for row in connection.execute(_TICKET_BY_SHORT_ID, {"short_id": short_id}))
+
+
+def uses(connection: Connection, ticket_id: TicketId) -> tuple[CachedUse, ...]:
+    return tuple(
+        CachedUse(
+            Use(
+                op=OpId(row.op),
+                passage=Passage(row.passage),
+                units=row.units,
+                window=row.window,
+                at=datetime.fromisoformat(row.at).astimezone(UTC),
+                gate=row.gate,
+            ),
+            released=bool(row.released),
+        )
+        for row in connection.execute(_USED, {"ticket": ticket_id})
+    )
+
+
+def apply(
+    connection: Connection, table: str, *, columns: list[str], rows: Iterable[list[Any]], deletes: list[str]
+) -> None:
+    """Lay one table of a feed page over the cache: later rows replace earlier ones, tombstones take them away. Columns that this
+    version does not know are ignored; tables it does not know are not the caller's to pass.
+    """
+    target = FEED_TABLES[table]
+    names = [name for name in columns if name in target.c]
+    primary = next(iter(target.primary_key)).name
+    values = [
+        {
+            name: bytes.fromhex(value) if name in _BLOBS else value
+            for name, value in zip(columns, row, strict=True)
+            if name in target.c
+        }
+        for row in rows
+    ]
+    if values:
+        statement = upsert(target)
+        changed = {name: statement.excluded[name] for name in names if name != primary}
+        connection.execute(statement.on_conflict_do_update(index_elements=[primary], set_=changed), values)
+    if deletes:
+        gone = delete(target).where(target.c[primary] == bindparam("gone"))
+        connection.execute(gone, [{"gone": bytes.fromhex(key)} for key in deletes])
+
+
+def move_cursor(connection: Connection, text: str) -> None:
+    statement = upsert(meta).values(key="cursor", value=text)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
+    )
+
+
+def _ticket(row: Any) -> CachedTicket:
+    return CachedTicket(
+        ticket=TicketId(row.ticket),
+        variant=row.variant,
+        uses=row.uses,
+        state=TicketState(row.state),
+        not_before=row.not_before,
+        expires=row.expires,
+        language=row.language,
+        short_id=row.short_id,
+    )

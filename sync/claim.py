@@ -1,0 +1,94 @@
+"""The claim: what a gate asks the venue's arbiter before it takes value from a ticket. Final words.
+
+    claim   {"op", "kind", "ticket", "code", "units", "window", "gate", "epoch"}
+    answer  {"op", "answer": "granted" | "denied", "epoch", "left", "reason", "first": {"at", "gate"} | null}
+
+The whole code travels with it, so that an arbiter which has no row of the ticket can verify it and insert the row. A known op
+gets the same answer again. `epoch` is the highest epoch the gate has seen: an older arbiter must not confirm.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sync.errors import MessageError
+from tickets.admission import Denied, Granted, Passage, Reason, Use
+from tickets.code import CODE_CHARS_MAX
+from tickets.ids import OpId
+from tickets.ids import op_id as parse_op_id
+from tickets.ids import ticket_id as parse_ticket_id
+
+UNITS_MAX = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMessage:
+    """`kind` is entry, reentry or exit; `code` null where the ticket was found by its digits."""
+
+    op: str
+    kind: Passage
+    ticket: str
+    code: str | None
+    units: int
+    window: str
+    gate: str
+    epoch: int
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ClaimMessage:
+        """Raises MessageError."""
+        try:
+            row = json.loads(text)
+            parse_op_id(row["op"])
+            parse_ticket_id(row["ticket"])
+            code, units, epoch = row["code"], row["units"], row["epoch"]
+            if code is not None and (not isinstance(code, str) or len(code) > CODE_CHARS_MAX):
+                raise ValueError(f"a code has at most {CODE_CHARS_MAX} characters")
+            if type(units) is not int or not 0 <= units <= UNITS_MAX:
+                raise ValueError(f"units go from 0 to {UNITS_MAX}")
+            if type(epoch) is not int or epoch < 0:
+                raise ValueError("an epoch is a whole number from 0 up")
+            return cls(
+                op=row["op"],
+                kind=Passage(row["kind"]),
+                ticket=row["ticket"],
+                code=code,
+                units=units,
+                window=str(row["window"]),
+                gate=str(row["gate"]),
+                epoch=epoch,
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise MessageError(f"a claim that cannot be read: {error}") from error
+
+
+def answer_to_row(op: str, answer: Granted | Denied, *, epoch: int) -> dict[str, Any]:
+    if isinstance(answer, Granted):
+        return {"op": op, "answer": "granted", "epoch": epoch, "left": answer.left, "reason": None, "first": None}
+    first = None if answer.first is None else {"at": answer.first.at.isoformat(), "gate": answer.first.gate}
+    return {"op": op, "answer": "denied", "epoch": epoch, "left": None, "reason": answer.reason, "first": first}
+
+
+def answer_from_row(row: Any, *, op: str) -> Granted | Denied:
+    """The arbiter's answer to `op`. Raises MessageError."""
+    try:
+        if row["op"] != op:
+            raise ValueError("an answer to another claim")
+        if row["answer"] == "granted":
+            return Granted(epoch=int(row["epoch"]), left=None if row["left"] is None else int(row["left"]))
+        if row["answer"] != "denied":
+            raise ValueError("an answer is granted or denied")
+        first = row["first"]
+        use = None
+        if first is not None:
+            at = datetime.fromisoformat(first["at"])
+            use = Use(op=OpId(bytes(16)), passage=Passage.ENTRY, units=0, window="", at=at, gate=str(first["gate"]))
+        return Denied(Reason(row["reason"]), use)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MessageError(f"an answer to a claim that cannot be read: {error}") from error

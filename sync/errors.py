@@ -1,0 +1,58 @@
+"""What can go wrong with replication, by who can mend it.
+
+`JournalBroken` and `NotEnrolled` need a person; `HubUnreachable` heals itself; everything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """Root of this package's errors. `code` is stable for logs and screens."""
+
+    code = "sync"
+
+
+class JournalBroken(SyncError):
+    """The journal's chain does not hold: its disk was restored, edited or damaged."""
+
+    code = "sync.journal_broken"
+
+
+class NotEnrolled(SyncError):
+    """The state directory holds no device identity."""
+
+    code = "sync.not_enrolled"
+
+
+class CacheBroken(SyncError):
+    """The cache cannot be read. It is replaceable: the next generation is built from the hub."""
+
+    code = "sync.cache_broken"
+
+
+class MessageError(SyncError):
+    """A message that does not have the shape of the protocol. One line: where, what is allowed."""
+
+    code = "sync.message"
+
+
+class SegmentError(SyncError):
+    """A segment whose chain or signature does not hold."""
+
+    code = "sync.segment"
+
+
+class HubUnreachable(SyncError):
+    """No usable answer: no line, a time-out, an error status, or a body that is no message. Tried again later."""
+
+    code = "sync.hub_unreachable"
+
+
+class HubRefused(SyncError):
+    """The hub understood and said no (revoked, wrong token, cursor too old). `status` is HTTP's."""
+
+    code = "sync.hub_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

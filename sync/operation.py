@@ -1,0 +1,272 @@
+"""Operations: the facts a device appends and sends. Each is one JSON object, written once, never changed.
+
+Every body has `op` (hex), `kind` and `at` (ISO 8601, UTC). Counts are computed from operations; nothing here is a counter.
+A kind that a reader does not know is kept and relayed, not refused: a newer device speaks to an older hub.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, TypeAlias
+
+from sync.errors import MessageError
+from tickets.admission import Passage, Reason
+from tickets.ids import OpId
+from tickets.ids import op_id as parse_op_id
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+class ReleaseReason(StrEnum):
+    NOT_PASSED = "not_passed"
+    ABANDONED = "abandoned"
+    UNDONE = "undone"
+
+
+class Mode(StrEnum):
+    """Who stands behind an admission: the arbiter in an epoch, or the gate's policy when nobody answered."""
+
+    CONFIRMED = "confirmed"
+    POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """The first operation of each incarnation. `previous` is null in a device's first, else what is known of the last one's end."""
+
+    KIND: ClassVar[str] = "incarnation"
+    op: str
+    at: str
+    reason: str
+    previous: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SoldTicket:
+    """A ticket of a sale. `book` is shared by the coupons of one ride book, hex of 10 bytes; `part` of `parts` within it."""
+
+    ticket: str
+    kid: str
+    variant: int
+    uses: int
+    language: str
+    not_before: int
+    expires: int
+    short_id: str
+    line: int
+    slot: str | None = None
+    book: str | None = None
+    part: int = 1
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SoldLine:
+    variant: int
+    count: int
+    unit_minor: int
+    tax_bp: int
+    slot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """How it was paid. `tender` is none (0 yen), card, ...; ids are the terminal's own; `masked` never more than first 6, last 4."""
+
+    tender: str
+    attempt: str | None = None
+    terminal: str | None = None
+    receipt: str | None = None
+    trace: str | None = None
+    brand: str | None = None
+    masked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaxAmount:
+    tax_bp: int
+    gross_minor: int
+    tax_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Money taken (or none due) and tickets valid, in one fact. `number` is what people say: device, date, counter."""
+
+    KIND: ClassVar[str] = "sale"
+    op: str
+    at: str
+    order: str
+    number: str
+    language: str
+    currency: str
+    total_minor: int
+    lines: tuple[SoldLine, ...]
+    tax: tuple[TaxAmount, ...]
+    paid: Paid
+    tickets: tuple[SoldTicket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaleReversed:
+    """A sale taken back by itself: no byte of its coupons was sent. Its tickets are invalid from here on."""
+
+    KIND: ClassVar[str] = "sale_reversed"
+    op: str
+    at: str
+    order: str
+    reason: str
+    proof: Paid
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Paid but not (wholly) handed over. `claim` is the number on the guest's screen or slip; `tickets` are those still owed."""
+
+    KIND: ClassVar[str] = "owed"
+    op: str
+    at: str
+    order: str
+    claim: str
+    tickets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDoubt:
+    """An attempt whose outcome nobody can prove yet (処理未了), or no longer in doubt: `state` unknown, stuck, or resolved as such."""
+
+    KIND: ClassVar[str] = "payment_doubt"
+    op: str
+    at: str
+    attempt: str
+    order: str
+    amount_minor: int
+    currency: str
+    tender: str
+    state: str
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A use of a ticket that was let through. `code` is the whole ticket code where this gate knew no row of the ticket, so that
+    whoever merges it can verify and insert the ticket; else null. `scanned_at` is the time on the light.
+    """
+
+    KIND: ClassVar[str] = "admission"
+    op: str
+    at: str
+    ticket: str
+    code: str | None
+    passage: Passage
+    units: int
+    window: str
+    gate: str
+    mode: Mode
+    epoch: int | None
+    attention: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A scan that was refused. `number` is short and stands on the screen, so that the desk finds the scan by it. `ticket` is null
+    for a code that names none.
+    """
+
+    KIND: ClassVar[str] = "refusal"
+    op: str
+    at: str
+    ticket: str | None
+    reason: Reason
+    gate: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The one inverse. `of` is the operation whose use is given back; arriving before it, it is that operation's tombstone."""
+
+    KIND: ClassVar[str] = "release"
+    op: str
+    at: str
+    of: str
+    reason: ReleaseReason
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKind:
+    """A kind of a later version: kept as it came."""
+
+    op: str
+    at: str
+    kind: str
+
+
+Operation: TypeAlias = Incarnation | Sale | SaleReversed | Owed | PaymentDoubt | Admission | Refusal | Release
+KINDS: dict[str, type[Operation]] = {
+    cls.KIND: cls for cls in (Incarnation, Sale, SaleReversed, Owed, PaymentDoubt, Admission, Refusal, Release)
+}
+
+
+def to_body(operation: Operation) -> str:
+    """The text to append. Keys stand in a fixed order so that a person can read a journal."""
+    fields = dataclasses.asdict(operation)
+    body = json.dumps(
+        {"op": fields.pop("op"), "kind": operation.KIND, **fields}, ensure_ascii=False, separators=(",", ":")
+    )
+    if len(body.encode()) > BODY_BYTES_MAX:
+        raise MessageError(f"an operation of {len(body.encode())} bytes; {BODY_BYTES_MAX} are allowed")
+    return body
+
+
+def from_body(body: str) -> Operation | UnknownKind:
+    """The operation that a body says. Raises MessageError for anything that is none."""
+    try:
+        value = json.loads(body)
+        parse_op_id(value["op"])
+        if datetime.fromisoformat(value["at"]).tzinfo is None:
+            raise ValueError("'at' has no time zone")
+        kind = value.pop("kind")
+        cls = KINDS.get(kind)
+        if cls is None:
+            return UnknownKind(op=value["op"], at=value["at"], kind=str(kind))
+        return _build(cls, value)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise MessageError(f"an operation that cannot be read: {error}") from error
+
+
+def op_of(operation: Operation | UnknownKind) -> OpId:
+    return parse_op_id(operation.op)
+
+
+def _build(cls: type[Operation], value: dict[str, Any]) -> Operation:
+    """Fields of a later version are ignored; missing ones raise."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    fields = {name: item for name, item in value.items() if name in known}
+    if cls is Sale:
+        fields["lines"] = tuple(_part(SoldLine, row) for row in fields["lines"])
+        fields["tax"] = tuple(_part(TaxAmount, row) for row in fields["tax"])
+        fields["paid"] = _part(Paid, fields["paid"])
+        fields["tickets"] = tuple(_part(SoldTicket, row) for row in fields["tickets"])
+    elif cls is SaleReversed:
+        fields["proof"] = _part(Paid, fields["proof"])
+    elif cls is Owed:
+        fields["tickets"] = tuple(str(row) for row in fields["tickets"])
+    elif cls is Admission:
+        fields["passage"], fields["mode"] = Passage(fields["passage"]), Mode(fields["mode"])
+        fields["attention"] = Reason(fields["attention"]) if fields.get("attention") else None
+    elif cls is Refusal:
+        fields["reason"] = Reason(fields["reason"])
+    elif cls is Release:
+        fields["reason"] = ReleaseReason(fields["reason"])
+    return cls(**fields)
+
+
+def _part(cls: type[Any], row: dict[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{name: item for name, item in row.items() if name in known})

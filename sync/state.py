@@ -1,0 +1,127 @@
+"""The state directory of a device: which files it holds, and the identity made at enrolment.
+
+device.json      who this device is (id, role, label, hub address and key); no secret
+identity.key     Ed25519, signs segments and requests: sync and gate
+selling.key      Ed25519, signs ticket codes: the sale engine alone
+journal.db       what this device did and was granted; precious
+journal.NNN.db   journals set aside
+incarnation      the number of the journal's incarnation, kept outside of it
+cache-<n>.db     what the hub said; replaceable
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sync.errors import NotEnrolled
+from tickets.ids import DeviceId
+from tickets.ids import device_id as parse_device_id
+
+
+class Role(StrEnum):
+    KIOSK = "kiosk"
+    GATE = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`label` is what people call the device (K2, A) and stands on paper; `gate` is its place in the catalogue, for gates;
+    `hub_key` the hub's Ed25519 public key, pinned at enrolment; `kid` its selling key's id, for kiosks.
+    """
+
+    device: DeviceId
+    role: Role
+    label: str
+    hub_url: str
+    hub_key: bytes
+    gate: str | None = None
+    kid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateDir:
+    """Paths and the few files that are no database."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.db"
+
+    def cache(self, generation: int) -> Path:
+        return self.path / f"cache-{generation}.db"
+
+    def identity(self) -> Identity:
+        """Raises NotEnrolled, naming the file, when there is none or it cannot be used."""
+        file = self.path / "device.json"
+        try:
+            row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return Identity(
+                device=parse_device_id(row["device"]),
+                role=Role(row["role"]),
+                label=row["label"],
+                hub_url=row["hub_url"],
+                hub_key=bytes.fromhex(row["hub_key"]),
+                gate=row["gate"],
+                kid=bytes.fromhex(row["kid"]) if row["kid"] else None,
+            )
+        except FileNotFoundError as error:
+            raise NotEnrolled(f"{file}: not there; enrol this device first (kaisatsu enrol LINK)") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotEnrolled(f"{file}: cannot be used ({error}); enrol this device again") from error
+
+    def save_identity(self, identity: Identity) -> None:
+        row = asdict(identity)
+        row["device"] = identity.device.hex()
+        row["hub_key"] = identity.hub_key.hex()
+        row["kid"] = identity.kid.hex() if identity.kid else None
+        write_durably(self.path / "device.json", json.dumps(row, ensure_ascii=False, indent=1).encode())
+
+    def identity_key(self) -> Ed25519PrivateKey:
+        return self._key("identity.key")
+
+    def selling_key(self) -> Ed25519PrivateKey:
+        return self._key("selling.key")
+
+    def save_key(self, name: str, key: Ed25519PrivateKey) -> None:
+        write_durably(self.path / name, key.private_bytes_raw(), mode=0o600)
+
+    def incarnation(self) -> int:
+        """The last number used by a journal here; 0 before the first."""
+        try:
+            return int((self.path / "incarnation").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def save_incarnation(self, number: int) -> None:
+        write_durably(self.path / "incarnation", f"{number}\n".encode("ascii"))
+
+    def _key(self, name: str) -> Ed25519PrivateKey:
+        try:
+            return Ed25519PrivateKey.from_private_bytes((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise NotEnrolled(f"{self.path / name}: no usable key ({error}); enrol this device again") from error
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace a small file so that after a power cut either the old or the new content is there, whole."""
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
