@@ -33,6 +33,10 @@ class Wire(ABC):
     @abstractmethod
     async def write(self, data: bytes) -> None: ...
 
+    @abstractmethod
+    def write_now(self, data: bytes) -> None:
+        """Send what the line takes without waiting; the rest is lost."""
+
     def hung_up(self) -> bool:
         """Whether the other end has closed, even if bytes of its are still unread."""
         return False
@@ -60,6 +64,10 @@ class TcpWire(Wire):
     async def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    def write_now(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.send(data)
 
     def hung_up(self) -> bool:
         if not self._open:
@@ -121,6 +129,10 @@ class PtyWire(Wire):
                 data = data[os.write(self._master, data) :]
             except BlockingIOError:
                 await self._ready(write=True)
+
+    def write_now(self, data: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._master, data)
 
     def close(self, *, reset: bool = False) -> None:
         """A serial line stays; only what has not been read of it is dropped at a reset."""

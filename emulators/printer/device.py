@@ -244,7 +244,6 @@ class Device:
         self._mechanics.clear()
         self._scanner.forget()
         self._offline_response = 0
-        self.outbox.clear()
         self._tear("power")
         self._changed()
 

@@ -161,8 +161,6 @@ class Printer:
         if device.stall_seconds:
             self._stalled_until = time.monotonic() + device.stall_seconds
             device.stall_seconds = 0.0
-        if device.condition.powered != self._powered.is_set():
-            self._switch(on=device.condition.powered)
         for seconds, verb in device.healing:
             asyncio.get_running_loop().call_later(seconds, self.obey, {"do": verb})
         device.healing.clear()
@@ -171,6 +169,8 @@ class Printer:
         replies, device.outbox = device.outbox, []
         for reply in replies:
             self._answer(reply)
+        if device.condition.powered != self._powered.is_set():
+            self._switch(on=device.condition.powered)
 
     def _switch(self, *, on: bool) -> None:
         if on:
@@ -181,6 +181,9 @@ class Printer:
             return
         self._powered.clear()
         self._port.deaf()
+        while not self._out.empty():  # said before the power went
+            client, data = self._out.get_nowait()
+            client.write_now(data)
         if self._client is not None:
             client, self._client = self._client, None
             client.close(reset=True)
@@ -219,7 +222,7 @@ class Printer:
 
     def _enqueue(self, data: bytes) -> None:
         # Nobody connected, nobody told: a network printer keeps no mail for a host that has gone.
-        if self._client is not None and self._device.condition.powered:
+        if self._client is not None:
             self._out.put_nowait((self._client, data))
 
     async def _write(self) -> None:
