@@ -221,7 +221,9 @@ class Document:
             if body and isinstance(body[-1], last):
                 body.pop()
         if any(isinstance(block, Cut | Mark) for block in _walk(tuple(body))):
-            raise DocumentError(f"document '{self.id}': one piece of paper ends with one cut and one mark, in this order")
+            raise DocumentError(
+                f"document '{self.id}': one piece of paper ends with one cut and one mark, in this order"
+            )
 
     @property
     def cut(self) -> CutKind | None:

@@ -209,7 +209,7 @@ def _block(block: Block, width: int, metrics: Metrics, *, white: bool) -> _Piece
         case Qr():
             return _qr(block, width, metrics)
         case Image():
-            return _image(block, width, metrics)
+            return _image(block, width)
         case Feed():
             return _Piece((), metrics.scale(block.dots), None, 0)
         case Box():
@@ -262,7 +262,8 @@ def _wrapped(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
     lines: list[_Line] = []
     line: list[Run] = []
     used = 0
-    for unit in units(runs):
+    for whole in units(runs):
+        unit = whole
         advance = sum(metrics.advance(run) for run in unit)
         if used + advance > width and used > 0:
             lines.append(_measured(line, metrics))
@@ -337,7 +338,7 @@ def _qr(qr: Qr, width: int, metrics: Metrics) -> _Piece:
     return _Piece((box,), side + 2 * quiet, None, side + 2 * quiet)
 
 
-def _image(image: Image, width: int, metrics: Metrics) -> _Piece:
+def _image(image: Image, width: int) -> _Piece:
     if image.width > width:
         raise LayoutError(f"an image {image.width} dots wide; {width} are there")
     box = Picture(_shift(image.align, width - image.width), 0, image.width, image.height, image)

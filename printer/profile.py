@@ -72,7 +72,9 @@ class Profile:
             if not low <= value <= high:
                 raise ProfileError(f"profile '{self.name}': key '{name}': {value} is not from {low} to {high}")
         if self.encoding is Encoding.NATIVE and not (self.kanji and self.native_qr):
-            raise ProfileError(f"profile '{self.name}': key 'encoding': native needs kanji and native_qr; allowed: raster")
+            raise ProfileError(
+                f"profile '{self.name}': key 'encoding': native needs kanji and native_qr; allowed: raster"
+            )
 
     @property
     def cells(self) -> int:
@@ -138,7 +140,5 @@ def _from_database(model: str, *, where: str) -> dict[str, Any]:
         "native_qr": bool(entry["features"].get("qrCode")),
         "cutter": bool(entry["features"].get("paperFullCut") or entry["features"].get("paperPartCut")),
     }
-    for key, found in (("width_dots", entry["media"]["width"].get("pixels")), ("dpi", entry["media"].get("dpi"))):
-        if isinstance(found, int):
-            values[key] = found
-    return values
+    media = {"width_dots": entry["media"]["width"].get("pixels"), "dpi": entry["media"].get("dpi")}
+    return values | {key: found for key, found in media.items() if isinstance(found, int)}

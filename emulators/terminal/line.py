@@ -18,7 +18,7 @@ REPEATS_MAX = 2
 FRAME_LIMIT_BYTES = 140_000
 
 
-class LineLostError(Exception):
+class LineLost(Exception):
     """The till cannot be reached any more."""
 
 
@@ -123,19 +123,19 @@ class Line(ABC):
 
     @abstractmethod
     async def send(self, apdu: Apdu) -> None:
-        """Send one message. Raises LineLostError."""
+        """Send one message. Raises LineLost."""
 
     async def receive(self, timeout_s: float | None) -> Apdu | None:
-        """The next message, or None when `timeout_s` has passed. Raises LineLostError."""
+        """The next message, or None when `timeout_s` has passed. Raises LineLost."""
         if self.lost:
-            raise LineLostError
+            raise LineLost
         try:
             found = await asyncio.wait_for(self._inbox.get(), timeout_s)
         except TimeoutError:
             return None
         if found is None:
             self.lost = True
-            raise LineLostError
+            raise LineLost
         return found
 
     async def _write(self, data: bytes) -> None:
@@ -175,7 +175,7 @@ class TcpLine(Line):
 
     async def send(self, apdu: Apdu) -> None:
         if self.lost:
-            raise LineLostError
+            raise LineLost
         self.watch("out", apdu)
         await self._write(apdu.encode())
 
@@ -233,7 +233,7 @@ class SerialLine(Line):
 
     async def send(self, apdu: Apdu) -> None:
         if self.lost:
-            raise LineLostError
+            raise LineLost
         self.watch("out", apdu)
         block = frame(apdu.encode())
         self._sending = True
@@ -252,4 +252,4 @@ class SerialLine(Line):
         finally:
             self._sending = False
         self.lost = True
-        raise LineLostError
+        raise LineLost

@@ -11,7 +11,7 @@ from emulators.terminal import fields, messages
 from emulators.terminal.apdu import ACK, Apdu, nak
 from emulators.terminal.faults import Personality
 from emulators.terminal.ledger import State, Transaction
-from emulators.terminal.line import LineLostError
+from emulators.terminal.line import LineLost
 from emulators.terminal.talk import Act, Customer, Talk, Terminal
 
 CANCELLED = 0x6C
@@ -36,10 +36,10 @@ class Wanted:
 
 
 def parse(data: bytes, registered_currency: int) -> Wanted:
-    """Raises BadFieldError for what cannot be parsed or has no amount."""
+    """Raises BadField for what cannot be parsed or has no amount."""
     found = fields.decode(data)
     if 0x04 not in found:
-        raise fields.BadFieldError("no amount (04)")
+        raise fields.BadField("no amount (04)")
     last_seen: int | str | None = None
     for tag in fields.tags(found.get(fields.TLV_FIELD, b"")):
         if tag.tag == 0x1F1F:
@@ -71,10 +71,10 @@ class Payment:
 
     def break_line(self) -> None:
         self.talk.line.cut()
-        raise LineLostError
+        raise LineLost
 
     async def run(self) -> None:
-        """The whole payment. Raises LineLostError when the till is gone; the ledger is right by then."""
+        """The whole payment. Raises LineLost when the till is gone; the ledger is right by then."""
         wanted, terminal = self.wanted, self.terminal
         await self.talk.answer(ACK)
         self.resynchronise()
@@ -156,7 +156,7 @@ class Payment:
         )
         try:
             await self.held(transaction)
-        except LineLostError:
+        except LineLost:
             self.fell_silent(self.terminal.ledger.transactions[transaction.trace], self.terminal.personality)
             raise
 
@@ -210,7 +210,7 @@ class Payment:
         """The amount of a partial issue (84 9D 07 04 ...), or None if it is none."""
         try:
             amount = fields.number(fields.decode(data)[0x04])
-        except (fields.BadFieldError, KeyError):
+        except (fields.BadField, KeyError):
             return None
         return amount if 0 < amount <= whole else None
 
@@ -272,7 +272,7 @@ async def authorise(talk: Talk, command: Apdu) -> None:
     assert terminal.registration is not None
     try:
         wanted = parse(command.data, terminal.registration.currency)
-    except fields.BadFieldError as error:
+    except fields.BadField as error:
         terminal.events.say("error", why=f"06 01: {error}", code=error.code)
         await talk.answer(nak(0x83))
         return

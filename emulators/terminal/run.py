@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from emulators import wire
-from emulators.errors import BadSettingError, BadSpecError
+from emulators.errors import BadSetting, BadSpec
 from emulators.events import Events, listen_for_commands, log
 from emulators.terminal import commands, faults
 from emulators.terminal.apdu import Apdu
 from emulators.terminal.faults import Personality
 from emulators.terminal.ledger import Ledger
-from emulators.terminal.line import Line, LineLostError, SerialLine, TcpLine
+from emulators.terminal.line import Line, LineLost, SerialLine, TcpLine
 from emulators.terminal.messages import Identity
 from emulators.terminal.payment import settle
 from emulators.terminal.talk import Act, Customer, Talk, Terminal
@@ -57,7 +57,7 @@ class Process:
             line = self._line = self._open(client)
             try:
                 await self._talk(line)
-            except LineLostError:
+            except LineLost:
                 pass
             finally:
                 await line.close()
@@ -95,7 +95,7 @@ class Process:
         """A line from standard input."""
         try:
             self._do(command)
-        except BadSpecError as error:
+        except BadSpec as error:
             self._terminal.events.say("error", why=str(error), code=error.code)
             return
         self._terminal.events.say("done", do=command["do"])
@@ -116,9 +116,7 @@ class Process:
             case "heal":
                 terminal.faults.heal(str(command.get("fault")))
             case _:
-                raise BadSpecError(
-                    f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal'
-                )
+                raise BadSpec(f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal')
 
     async def close(self) -> None:
         while self._task is not None and not self._task.done():
@@ -160,11 +158,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     if len(options.password) != 6 or not options.password.isdecimal():
-        raise BadSettingError("--password needs six digits")
+        raise BadSetting("--password needs six digits")
     if not 0 <= options.tid <= 99_999_999:
-        raise BadSettingError(f"--tid {options.tid}: up to eight digits are allowed")
+        raise BadSetting(f"--tid {options.tid}: up to eight digits are allowed")
     if not options.brand.isascii() or not 1 <= len(options.brand) <= 24:
-        raise BadSettingError("--brand needs 1 to 24 ASCII characters")
+        raise BadSetting("--brand needs 1 to 24 ASCII characters")
     events = Events(sys.stdout)
 
     def now() -> datetime:

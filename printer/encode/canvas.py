@@ -64,7 +64,9 @@ class RasterMetrics:
     def advance(self, run: Run) -> int:
         spacing = self.scale(run.spacing)
         if spacing:
-            return sum(round(font(self.em(run.size), run.bold).getlength(mark)) + spacing for mark in run.text) - spacing
+            return (
+                sum(round(font(self.em(run.size), run.bold).getlength(mark)) + spacing for mark in run.text) - spacing
+            )
         return round(font(self.em(run.size), run.bold).getlength(run.text))
 
     def ascent(self, size: Size) -> int:
@@ -151,5 +153,7 @@ def _border(pen: ImageDraw.ImageDraw, box: Border, metrics: RasterMetrics) -> No
 
 def _qr(box: QrBox) -> Pillow.Image:
     rows = modules(box.text)
-    small = Pillow.frombytes("L", (len(rows), len(rows)), bytes(_BLACK if dark else _WHITE for row in rows for dark in row))
+    small = Pillow.frombytes(
+        "L", (len(rows), len(rows)), bytes(_BLACK if dark else _WHITE for row in rows for dark in row)
+    )
     return small.resize((box.side, box.side), Pillow.Resampling.NEAREST)

@@ -227,7 +227,9 @@ class _Pen:
             for character in glyphs.run.text:
                 span = sjis.cells(character) * wide * CELL_DOTS
                 face = font(min(tall * EM_DOTS, wide * EM_DOTS), glyphs.run.bold)
-                pen.text((x + (span - face.getlength(character)) / 2, high - 3), character, fill=0, font=face, anchor="ls")
+                pen.text(
+                    (x + (span - face.getlength(character)) / 2, high - 3), character, fill=0, font=face, anchor="ls"
+                )
                 x += span
         picture = canvas.point([255 if level < THRESHOLD else 0 for level in range(256)], "1")
         self.out += strips(rows_of(picture.tobytes(), width, picture.height), self._profile)

@@ -13,6 +13,7 @@ from printer.encode.strips import rows_of, strips
 from printer.layout import Page, QrBox, lay_out
 from printer.profile import Profile
 
+
 def encode(document: Document, profile: Profile, *, process_id: str) -> tuple[bytes, int]:
     """The bytes for the printer, and how many dots of paper they are. Raises LayoutError."""
     metrics = RasterMetrics.of(profile)

@@ -16,6 +16,14 @@ class Kind(StrEnum):
     FILE = "file"
 
 
+class FlowControl(StrEnum):
+    """Of a serial line. dtr: the printer's DTR on our CTS (hardware); xon: XON/XOFF bytes; none: for adapters with buffers of their own."""
+
+    DTR = "dtr"
+    XON = "xon"
+    NONE = "none"
+
+
 class Link(Protocol):
     """`open` again after a LinkError or `close`. All calls come from one thread."""
 

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import serial
 
 from printer.errors import LinkError
+from printer.link import FlowControl
 
 _READ_BYTES = 4096
 
 
-class FlowControl(StrEnum):
-    """dtr: the printer's DTR on our DSR or CTS (hardware); xon: XON/XOFF bytes; none: only for adapters with a buffer of their own."""
-
-    DTR = "dtr"
-    XON = "xon"
-    NONE = "none"
-
-
-class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
+class _Port(serial.Serial):
     """pyserial raises DTR and RTS on opening; this port leaves them."""
 
     def _update_dtr_state(self) -> None:

@@ -87,11 +87,7 @@ _set_part = (
     .values(state=bindparam("b_state"), grade=bindparam("b_grade"))
 )
 _set_job_state = update(print_job).where(print_job.c.id == bindparam("b_job")).values(state=bindparam("b_state"))
-_set_job_ruled = (
-    update(print_job)
-    .where(print_job.c.id == bindparam("b_job"))
-    .values(boot=bindparam("b_boot"), ruled=1)
-)
+_set_job_ruled = update(print_job).where(print_job.c.id == bindparam("b_job")).values(boot=bindparam("b_boot"), ruled=1)
 _waiting = (
     select(print_job.c.id)
     .where(
@@ -194,9 +190,7 @@ def rule(
     for part in found.parts:
         if part.state in UNFINISHED and (parts is None or part.seq in parts):
             state, grade = _ruled(part, decision)
-            connection.execute(
-                _set_part, {"b_job": job_id, "b_seq": part.seq, "b_state": state, "b_grade": grade}
-            )
+            connection.execute(_set_part, {"b_job": job_id, "b_seq": part.seq, "b_state": state, "b_grade": grade})
     connection.execute(_set_job_ruled, {"b_job": job_id, "b_boot": boot})
     refresh(connection, job_id)
     named = "all" if parts is None else ",".join(str(seq) for seq in sorted(parts))
@@ -220,7 +214,9 @@ def waiting(connection: Connection, *, boot: str) -> tuple[str, ...]:
     return tuple(connection.execute(_waiting, {"boot": boot}).scalars())
 
 
-def record(connection: Connection, job_id: str | None, seq: int | None, what: str, detail: str, *, now: datetime) -> None:
+def record(
+    connection: Connection, job_id: str | None, seq: int | None, what: str, detail: str, *, now: datetime
+) -> None:
     """One line of the spool's diary. Ids and causes; never a code or a text of the paper."""
     connection.execute(
         _insert_event, {"job": job_id, "seq": seq, "at": now.isoformat(), "what": what, "detail": detail}

@@ -65,7 +65,11 @@ print_part = Table(
     Column("process_id", String),
     Column("grade", String),
 )
-Index("print_part_open", print_part.c.state, sqlite_where=print_part.c.state.in_(("queued", "sending", "in_doubt", "reissued")))
+Index(
+    "print_part_open",
+    print_part.c.state,
+    sqlite_where=print_part.c.state.in_(("queued", "sending", "in_doubt", "reissued")),
+)
 
 print_event = Table(
     "print_event",

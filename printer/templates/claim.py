@@ -76,7 +76,9 @@ def _explanation(paper: ClaimPaper) -> tuple[Block, ...]:
     match paper.kind:
         case ClaimKind.PAYMENT_UNKNOWN:
             strong, lines = "二重のお支払いにはなりません。", ["結果がわかりしだい、きっぷをお渡しします。"]
-            english = ["You will not pay twice. As soon as the result is known you get your tickets, or your money stays yours."]
+            english = [
+                "You will not pay twice. As soon as the result is known you get your tickets, or your money stays yours."
+            ]
         case ClaimKind.TICKETS_OWED:
             strong, lines = "お支払いは済んでいます。", ["残りのきっぷは、下の窓口でお渡しします。"]
             english = ["You have paid. The rest of your tickets is given to you at the desk below."]
@@ -103,7 +105,8 @@ def _desk(paper: ClaimPaper) -> tuple[Block, ...]:
         desk = other(paper.desk, lang) or paper.desk["ja"]
         blocks.append(
             parts.text(
-                f"Show this slip at: {desk}, until {day_en(paper.ask_until)}. Amount {signed(paper.amount)}.", Size.SMALL
+                f"Show this slip at: {desk}, until {day_en(paper.ask_until)}. Amount {signed(paper.amount)}.",
+                Size.SMALL,
             )
         )
     return tuple(blocks)

@@ -38,7 +38,9 @@ def document(paper: GoodsPaper) -> Document:
     ]
     if lang != "ja":
         where = other(paper.where, lang) or paper.where["ja"]
-        blocks.append(parts.text(f"Collect {paper.quantity} at: {where}, until {day_en(paper.valid_until)}", Size.SMALL))
+        blocks.append(
+            parts.text(f"Collect {paper.quantity} at: {where}, until {day_en(paper.valid_until)}", Size.SMALL)
+        )
     blocks += [
         Qr(paper.code),
         parts.digits(paper.short_id),

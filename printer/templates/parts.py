@@ -52,7 +52,9 @@ def ends(
     return Row(
         (
             Cell((text(left, size, bold=bold),)),
-            Cell((text(right, right_size or size, bold=bold if right_bold is None else right_bold, align=Align.RIGHT),)),
+            Cell(
+                (text(right, right_size or size, bold=bold if right_bold is None else right_bold, align=Align.RIGHT),)
+            ),
         )
     )
 

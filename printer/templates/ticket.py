@@ -86,9 +86,7 @@ def _when(paper: TicketPaper) -> tuple[Block, ...]:
     if paper.valid_until is not None and paper.valid_until != day:
         blocks.append(parts.text(f"{day_ja(paper.valid_until)}まで", Size.HEAD, bold=True))
     elif paper.starts is not None:
-        blocks.append(
-            Text((Run(clock(paper.starts), Size.TIME, bold=True), Run(" から入場", Size.LABEL, bold=True)))
-        )
+        blocks.append(Text((Run(clock(paper.starts), Size.TIME, bold=True), Run(" から入場", Size.LABEL, bold=True))))
     else:
         blocks.append(parts.text("当日限り有効", Size.HEAD, bold=True))
     if paper.lang != "ja":

@@ -96,7 +96,9 @@ def coupon(part: int = 4, *, lang: str = "ja") -> CouponPaper:
         book_price=Money(3000, "JPY"),
         part=part,
         parts=10,
-        conditions=({"ja": "切り離し可。払い戻し・再発行はできません。", "en": "May be torn off. No refund, no reissue."},),
+        conditions=(
+            {"ja": "切り離し可。払い戻し・再発行はできません。", "en": "May be torn off. No refund, no reissue."},
+        ),
     )
 
 
