@@ -11,7 +11,6 @@ import os
 import select
 import socket
 import struct
-import termios
 import tty
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -135,9 +134,11 @@ class PtyWire(Wire):
             os.write(self._master, data)
 
     def close(self, *, reset: bool = False) -> None:
-        """A serial line stays; only what has not been read of it is dropped at a reset."""
+        """A serial line stays; a reset only drops what the other end sent and nobody has read."""
         if reset:
-            termios.tcflush(self._slave, termios.TCIOFLUSH)
+            with contextlib.suppress(BlockingIOError):
+                while os.read(self._master, READ_LIMIT_BYTES):
+                    pass
 
 
 class Port(ABC):

@@ -290,7 +290,6 @@ class Device:
                     "load-paper, open-cover, close-cover, clear-jam, cool, power-off, power-on, fault, heal, status"
                 )
                 raise BadSpec(f'unknown command {command}; {{"do": ...}} takes {allowed}')
-        self._say("done", do=verb)
         self._changed()
 
     @staticmethod

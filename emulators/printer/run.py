@@ -64,8 +64,10 @@ class Printer:
             self._device.obey(command)
         except BadSpec as error:
             self._events.say("error", why=str(error), lost=False)
+            return
         self._notice()
         self._work.set()
+        self._events.say("done", do=command["do"])
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class Printer:
                 return
             late = schedule.lasting.get(FaultName.REPLY_LATE)
             if late is not None and late.value:
-                asyncio.get_running_loop().call_later(late.value / 1000, self._enqueue, reply.data)
+                asyncio.get_running_loop().call_later(late.value / 1000, self._enqueue, reply.data, self._client)
                 return
             if schedule.holds(FaultName.REPLY_MERGE):
                 self._merging.append(reply.data)
@@ -212,18 +214,18 @@ class Printer:
                 return
         merged = b"".join(self._merging)
         self._merging.clear()
-        self._enqueue(merged + reply.data)
+        self._enqueue(merged + reply.data, self._client)
 
     def _flush_merged(self) -> None:
         if self._merging:
             merged = b"".join(self._merging)
             self._merging.clear()
-            self._enqueue(merged)
+            self._enqueue(merged, self._client)
 
-    def _enqueue(self, data: bytes) -> None:
+    def _enqueue(self, data: bytes, client: wire.Wire | None) -> None:
         # Nobody connected, nobody told: a network printer keeps no mail for a host that has gone.
-        if self._client is not None:
-            self._out.put_nowait((self._client, data))
+        if client is not None and client is self._client:
+            self._out.put_nowait((client, data))
 
     async def _write(self) -> None:
         while True:

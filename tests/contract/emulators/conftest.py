@@ -161,6 +161,20 @@ def start() -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
+def pty() -> Iterator[Callable[[Path], Pty]]:
+    """Open the other end of a pseudo-terminal."""
+    opened: list[Pty] = []
+
+    def begin(path: Path) -> Pty:
+        opened.append(Pty(str(path)))
+        return opened[-1]
+
+    yield begin
+    for end in opened:
+        end.close()
+
+
+@pytest.fixture
 def printer(start: Callable[..., Process], tmp_path: Path) -> Callable[..., Process]:
     """Start a printer on a free port with its pictures in tmp_path/out; at once unless --speed is given."""
 

@@ -30,7 +30,7 @@ def noise(height: int, width: int, seed: int = 1) -> np.ndarray:
 def qr_native(data: bytes, *, module: int = 6, level: int = 49) -> bytes:
     return (
         b"\x1d(k\x04\x001A2\x00"
-        + b"\x1d(k\x03\x001C"
+        b"\x1d(k\x03\x001C"
         + bytes([module])
         + b"\x1d(k\x03\x001E"
         + bytes([level])

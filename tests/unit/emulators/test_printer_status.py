@@ -231,7 +231,9 @@ def test_real_time_commands_inside_a_picture_are_performed_as_real_printers_do(b
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_with_pictures_skipped_only_commands_outside_count(size) -> None:
     inside = b"\x10\x04\x01" * 24
-    stream = b"\x1dv0\x00\x48\x00\x01\x00" + inside + b"\x10\x04\x02" + b"\x1d(k\x06\x001P0\x10\x04\x03" + b"\x10\x04\x04"
+    stream = (
+        b"\x1dv0\x00\x48\x00\x01\x00" + inside + b"\x10\x04\x02" + b"\x1d(k\x06\x001P0\x10\x04\x03" + b"\x10\x04\x04"
+    )
     stream += b"\x1b*\x21\x01\x00\x10\x04\x01" + b"\x10\x04\x03"
     scanner = Scanner(scan_raster=False)
     found = [hit.command[2] for i in range(0, len(stream), size) for hit in scanner.scan(stream[i : i + size])]

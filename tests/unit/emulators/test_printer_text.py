@@ -64,7 +64,15 @@ def test_all_of_jis_x_0208_maps_the_same_by_jis_and_shift_jis() -> None:
 
 @pytest.mark.parametrize(
     ("pair", "text"),
-    [("87 40", "①"), ("87 8a", "㈱"), ("ee e0", None), ("fb fc", None), ("fa b1", None), ("ec 40", None), ("85 40", None)],
+    [
+        ("87 40", "①"),
+        ("87 8a", "㈱"),
+        ("ee e0", None),
+        ("fb fc", None),
+        ("fa b1", None),
+        ("ec 40", None),
+        ("85 40", None),
+    ],
 )
 def test_the_rom_holds_jis_x_0208_and_nec_row_13_and_no_more(pair, text) -> None:
     assert charset.two_byte(*bytes.fromhex(pair)) == text
