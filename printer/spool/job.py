@@ -96,9 +96,14 @@ _waiting = (
     )
     .order_by(print_job.c.created_at, print_job.c.id)
 )
-_boot_now = insert(sale_boot).on_conflict_do_update(
+_announcement = insert(sale_boot)
+_boot_now = _announcement.on_conflict_do_update(
     index_elements=[sale_boot.c.one],
-    set_={"boot": bindparam("boot"), "machine": bindparam("machine"), "at": bindparam("at")},
+    set_={
+        "boot": _announcement.excluded.boot,
+        "machine": _announcement.excluded.machine,
+        "at": _announcement.excluded.at,
+    },
 )
 
 
