@@ -11,10 +11,12 @@ from kiosk.payment.zvt import Options, TcpLink, ZvtTerminal
 from kiosk.sale.assembly import build
 from kiosk.visit import effect, event
 from kiosk.visit.situation import Situation, Tender
-from script.story.processes import Program
+from script.story.processes import ROOT, Program
 from tests.support.device import Device, selling_kiosk
 from tickets.language import Language
 from tickets.order import Order, order_of
+
+__all__ = ["FAMILY", "ROOT", "Counter", "counter"]
 
 FAMILY = [(1, 2, None), (2, 1, None), (10, 1, None)]
 """2 adults, 1 child, one ride book: 13 tickets, 7 500 yen."""
@@ -41,7 +43,20 @@ class Counter:
     # --- the parts
 
     def start_terminal(self, arguments: list[str]) -> None:
-        self._start("terminal", ["emulators", "terminal", "--ledger", str(self.ledger_file), "--pause-ms", "20", "--host-ms", "20", *arguments])
+        self._start(
+            "terminal",
+            [
+                "emulators",
+                "terminal",
+                "--ledger",
+                str(self.ledger_file),
+                "--pause-ms",
+                "20",
+                "--host-ms",
+                "20",
+                *arguments,
+            ],
+        )
 
     def start_printer(self, arguments: list[str]) -> None:
         self._start("printer", ["emulators", "printer", "--out", str(self.paper), "--speed", "0", *arguments])
@@ -116,7 +131,9 @@ class Counter:
         )
 
     def outcome(self, *, timeout_s: float = 30.0):
-        return self.wait(event.Paid, event.Declined, event.Cancelled, event.Unknown, event.StockRefused, timeout_s=timeout_s)
+        return self.wait(
+            event.Paid, event.Declined, event.Cancelled, event.Unknown, event.StockRefused, timeout_s=timeout_s
+        )
 
     # --- what is true afterwards
 
@@ -140,7 +157,9 @@ class Counter:
 
     def states(self) -> list[str]:
         with self.device.journal.read() as connection:
-            return [row[0] for row in connection.exec_driver_sql("SELECT state FROM payment_event ORDER BY rowid").all()]
+            return [
+                row[0] for row in connection.exec_driver_sql("SELECT state FROM payment_event ORDER BY rowid").all()
+            ]
 
     def sold_minor(self) -> int:
         """The price of sales that stand."""

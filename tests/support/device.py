@@ -78,7 +78,8 @@ def _grant(
     public = selling_key.public_key().public_bytes_raw()
     begin, end = int((now - timedelta(days=1)).timestamp()), int((now + timedelta(days=400)).timestamp())
     text, signature = issue(
-        Certificate(kid=KID, public=public, device="01" * 16, not_before=begin, expires=end, tickets_max=100_000), hub_key
+        Certificate(kid=KID, public=public, device="01" * 16, not_before=begin, expires=end, tickets_max=100_000),
+        hub_key,
     )
     starts = now + timedelta(hours=1)
     slot = f"athletics-{starts:%Y%m%d%H%M}"
@@ -115,7 +116,10 @@ def _grant(
         if sixes:
             connection.execute(
                 insert(granted.short_block),
-                [{"length": 6, "first": 418000, "last": 418000 + sixes - 1}, {"length": 8, "first": 5027000, "last": 5027999}],
+                [
+                    {"length": 6, "first": 418000, "last": 418000 + sixes - 1},
+                    {"length": 8, "first": 5027000, "last": 5027999},
+                ],
             )
     return slot
 

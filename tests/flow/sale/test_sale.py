@@ -78,9 +78,7 @@ def test_nobody_is_charged_while_the_printer_is_away(tmp_path):
         from kiosk.visit.situation import Tender
         from tickets.language import Language
 
-        desk.engine.perform(
-            effect.BeginPayment(turn=desk.turn, order=order, tender=Tender.CARD, language=Language.JA)
-        )
+        desk.engine.perform(effect.BeginPayment(turn=desk.turn, order=order, tender=Tender.CARD, language=Language.JA))
         declined = desk.outcome()
         assert isinstance(declined, event.Declined) and declined.reason is DeclineReason.NOT_READY
         assert (desk.charged_minor(), desk.states()) == (0, [])
