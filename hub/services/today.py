@@ -144,8 +144,8 @@ def _sales(connection: Connection, within: Any) -> tuple[SaleRow, ...]:
     rows = connection.execute(select(order).where(within).order_by(order.c.at.desc()).limit(ROWS_MAX)).all()
     ids = [row.order for row in rows]
     lines: dict[bytes, list[tuple[int, int]]] = {}
-    for row in connection.execute(_LINES.where(order_line.c.order.in_(ids))):
-        lines.setdefault(row.order, []).append((row.variant, row.quantity))
+    for line in connection.execute(_LINES.where(order_line.c.order.in_(ids))):
+        lines.setdefault(line.order, []).append((line.variant, line.quantity))
     tenders = dict(
         connection.execute(
             select(payment.c.order, payment.c.tender).where(payment.c.order.in_(ids), payment.c.kind == "charge")
