@@ -1,0 +1,69 @@
+"""Stock and short ids, lent to kiosks in parts so that they can sell without asking.
+
+A request names totals, so a lost or doubled one changes nothing. What is lent is never taken back by itself: a lease ends when it
+is returned, when its slot is over, or when a named person takes it back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from hub.services import feed
+from hub.tables import lease, short_block, slot, stamp
+from sync.protocol import BlockGrant, LeaseAnswer, LeaseRequest, SlotGrant
+from tickets.ids import DeviceId
+
+BLOCK_SIZE = {6: 1_000, 8: 10_000}
+"""How many numbers a block has: a kiosk's busiest day fits into one block of six."""
+POOL = {6: 1_000_000, 8: 100_000_000}
+
+
+def lend(connection: Connection, wanted: LeaseRequest, *, device: DeviceId, now: datetime) -> LeaseAnswer:
+    """Lend as much of what is wanted as there is. Slots that do not exist or are over are not in the answer."""
+    slots = [_lend_slot(connection, name, quantity, device=device, now=now) for name, quantity in wanted.slots]
+    for length, count in wanted.blocks:
+        _lend_blocks(connection, length, count, device=device, now=now)
+    lengths = [length for length, _ in wanted.blocks]
+    blocks = connection.execute(
+        select(short_block)
+        .where(short_block.c.device == device, short_block.c.length.in_(lengths))
+        .order_by(short_block.c.length, short_block.c.first)
+    )
+    return LeaseAnswer(
+        slots=tuple(item for item in slots if item is not None),
+        blocks=tuple(BlockGrant(row.length, row.first, row.last) for row in blocks),
+        at=now,
+    )
+
+
+def _lend_slot(
+    connection: Connection, name: str, quantity: int, *, device: DeviceId, now: datetime
+) -> SlotGrant | None:
+    row = connection.execute(select(slot).where(slot.c.slot == name).with_for_update()).first()
+    if row is None or row.ends_at <= stamp(now):
+        return None
+    mine = (lease.c.slot == name, lease.c.device == device)
+    held = connection.scalar(select(lease.c.quantity).where(*mine))
+    more = max(0, min(quantity - (held or 0), row.capacity - row.leased))
+    if more:
+        if held is None:
+            connection.execute(insert(lease), {"slot": name, "device": device, "quantity": more})
+        else:
+            connection.execute(update(lease).where(*mine).values(quantity=held + more))
+        connection.execute(update(slot).where(slot.c.slot == name).values(leased=slot.c.leased + more))
+        feed.touch(connection, "slot", [name])
+    return SlotGrant(slot=name, quantity=(held or 0) + more, free=row.capacity - row.leased - more)
+
+
+def _lend_blocks(connection: Connection, length: int, count: int, *, device: DeviceId, now: datetime) -> None:
+    mine = select(func.count()).where(short_block.c.length == length, short_block.c.device == device)
+    held = int(connection.scalar(mine.select_from(short_block)) or 0)
+    last = connection.scalar(select(func.max(short_block.c.last)).where(short_block.c.length == length))
+    first = 0 if last is None else last + 1
+    size = BLOCK_SIZE[length]
+    while held < count and first + size <= POOL[length]:
+        block = {"length": length, "first": first, "last": first + size - 1, "device": device, "at": stamp(now)}
+        connection.execute(insert(short_block), block)
+        held, first = held + 1, first + size
