@@ -103,7 +103,7 @@ def _checked(
     source = COMMAND if code.startswith("T1:") else DIGITS
     if dry_run:
         if catalogue is None:
-            raise NoCatalogue(f"{store.journal.engine}: no catalogue yet")
+            raise NoCatalogue("this gate has no catalogue yet: it has never heard from its hub")
         answer = _previewed(store, catalogue, code, source, Scan(place, direction, count), clock, said=at is not None)
     else:
         lane = Lane(
