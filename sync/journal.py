@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -21,10 +22,10 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     Table,
     Text,
     bindparam,
-    func,
     insert,
     select,
 )
@@ -90,6 +91,7 @@ _HEAD = (
     .order_by(operation.c.seq.desc())
     .limit(1)
 )
+_ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
 
@@ -145,9 +147,7 @@ class Journal:
                 self._verify_incarnation(connection, incarnation)
 
     def _verify_incarnation(self, connection: Connection, incarnation: int) -> None:
-        held = connection.execute(
-            select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == incarnation)
-        ).first()
+        held = connection.execute(_ANCHOR, {"incarnation": incarnation}).first()
         seq, previous = (0, ZERO_HASH) if held is None else (held.seq, held.hash)
         if held is not None:
             kept = connection.scalar(
@@ -167,35 +167,26 @@ class Journal:
             seq = row.seq
 
     def unsent(self) -> int:
-        """How many operations the hub has not answered."""
+        """How many operations the hub has not answered: numbers have no gap, so head and anchor say it without counting rows."""
         with self.read() as connection:
-            return int(connection.scalar(_UNSENT) or 0)
+            head = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
+            done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return (0 if head is None else head.seq) - (0 if done is None else done.seq)
 
     def next_segment(self, state: StateDir) -> Segment | None:
         """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered."""
+        if not self.unsent():
+            return None  # looked at without the write lock: an idle uploader must not stand in a gate's way
+        incarnation = self.incarnation
         with self.write() as connection:
-            incarnation = connection.scalar(_OLDEST_OPEN)
-            if incarnation is None:
-                return None
-            done = connection.execute(
-                select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == incarnation)
-            ).first()
+            done = connection.execute(_ANCHOR, {"incarnation": incarnation}).first()
             seq, before = (0, ZERO_HASH) if done is None else (done.seq, done.hash)
             stored = connection.execute(
                 select(segment).where(segment.c.incarnation == incarnation, segment.c.first == seq + 1)
             ).first()
             bodies = self._bodies(connection, incarnation, seq + 1, stored.last if stored is not None else None)
             if stored is not None:
-                return Segment(
-                    self.device,
-                    incarnation,
-                    stored.first,
-                    stored.last,
-                    stored.before,
-                    stored.head,
-                    stored.signature,
-                    bodies,
-                )
+                return self._segment(stored, bodies)
             fresh = cut(
                 device=self.device,
                 incarnation=incarnation,
@@ -216,6 +207,28 @@ class Journal:
                 },
             )
             return fresh
+
+    def sent_segment(self, first: int) -> Segment | None:
+        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`."""
+        with self.read() as connection:
+            stored = connection.execute(
+                select(segment).where(segment.c.incarnation == self.incarnation, segment.c.first == first)
+            ).first()
+            if stored is None:
+                return None
+            return self._segment(stored, self._bodies(connection, self.incarnation, first, stored.last))
+
+    def _segment(self, stored: Row[Any], bodies: tuple[str, ...]) -> Segment:
+        return Segment(
+            device=self.device,
+            incarnation=stored.incarnation,
+            first=stored.first,
+            last=stored.last,
+            before=stored.before,
+            head=stored.head,
+            signature=stored.signature,
+            bodies=bodies,
+        )
 
     def _bodies(self, connection: Connection, incarnation: int, first: int, last: int | None) -> tuple[str, ...]:
         query = (
@@ -252,20 +265,6 @@ class Journal:
                     where=anchor.c.seq < statement.excluded.seq,
                 )
             )
-
-
-_UNSENT = (
-    select(func.count())
-    .select_from(operation)
-    .outerjoin(anchor, anchor.c.incarnation == operation.c.incarnation)
-    .where(operation.c.seq > func.coalesce(anchor.c.seq, 0))
-)
-_OLDEST_OPEN = (
-    select(func.min(operation.c.incarnation))
-    .select_from(operation)
-    .outerjoin(anchor, anchor.c.incarnation == operation.c.incarnation)
-    .where(operation.c.seq > func.coalesce(anchor.c.seq, 0))
-)
 
 
 def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) -> Journal:
@@ -308,6 +307,23 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise JournalBroken(f"{state.journal}: cannot be read ({reason})") from error
     return journal
+
+
+def open_for_grants(state: StateDir) -> Journal | None:
+    """A journal whose chain does not hold, for what is not chained: the daemon goes on keeping catalogue and keys fresh in it until
+    somebody rules on it. None when the file cannot be read at all. Never append through it.
+    """
+    try:
+        device = state.identity().device
+        engine = open_engine(state.journal)
+        with engine.begin() as connection:
+            granted.metadata.create_all(connection)
+            known = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+        if known.get("device") != device.hex():
+            return None
+        return Journal(engine, device, int(known["incarnation"]))
+    except (DBAPIError, KeyError, ValueError):
+        return None
 
 
 def set_aside(state: StateDir) -> Path:
