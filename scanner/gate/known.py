@@ -6,9 +6,8 @@ Read again only when another connection has committed to the journal (`PRAGMA da
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 import structlog
 from sqlalchemy import Connection, select
@@ -31,7 +30,7 @@ class Known:
 
     catalogue: Catalogue | None = None
     catalogue_text: str = ""
-    keys: Mapping[Kid, SellingKey] = MappingProxyType({})
+    keys: Mapping[Kid, SellingKey] = field(default_factory=dict)
     generation: int | None = None
     heard_at: datetime | None = None
 
@@ -61,7 +60,7 @@ def _keys(connection: Connection) -> Mapping[Kid, SellingKey]:
             keys[kid] = SellingKey(ticket_code.public_key(row.public), revoked=row.revoked_at is not None)
         except ValueError:
             _log.error("selling_key_unusable", kid=kid.hex())
-    return MappingProxyType(keys)
+    return keys
 
 
 def _heard_at(connection: Connection) -> datetime | None:
