@@ -37,13 +37,13 @@ _JA: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
         "券面確認", "新しい発券機の券です", "日付と種類を見てください"
     ),
     (VerdictKind.REFUSE, Reason.ALREADY_USED): Wording("使用済み", "この券は使われています", "番号を控えて窓口へ"),
-    (VerdictKind.REFUSE, Reason.NOT_TODAY): Wording("日付違い", "きょうの券ではありません", "券の日付を見せて案内"),
-    (VerdictKind.REFUSE, Reason.TOO_EARLY): Wording("時間前", "まだ入場時間ではありません", "時間になったらもう一度"),
+    (VerdictKind.REFUSE, Reason.NOT_TODAY): Wording("日付違い", "別の日の券です", "券の日付を見せて案内"),
+    (VerdictKind.REFUSE, Reason.TOO_EARLY): Wording("時間前", "入場時間より前です", "時間になったらもう一度"),
     (VerdictKind.REFUSE, Reason.TOO_LATE): Wording("時間切れ", "入場時間を過ぎました", "窓口へ案内"),
-    (VerdictKind.REFUSE, Reason.WRONG_GATE): Wording("入口違い", "このゲートの券ではありません", "券の行き先へ案内"),
-    (VerdictKind.REFUSE, Reason.CANCELLED): Wording("取消済み", "この券は取り消されています", "番号を控えて窓口へ"),
+    (VerdictKind.REFUSE, Reason.WRONG_GATE): Wording("入口違い", "別のゲートの券です", "券の行き先へ案内"),
+    (VerdictKind.REFUSE, Reason.CANCELLED): Wording("取消済み", "取り消された券です", "番号を控えて窓口へ"),
     (VerdictKind.REFUSE, Reason.REFUNDED): Wording("返金済み", "代金が返された券です", "番号を控えて窓口へ"),
-    (VerdictKind.REFUSE, Reason.BLOCKED): Wording("利用停止", "この券は止められています", "責任者を呼ぶ"),
+    (VerdictKind.REFUSE, Reason.BLOCKED): Wording("利用停止", "止められている券です", "責任者を呼ぶ"),
     (VerdictKind.REFUSE, Reason.TRANSFERRED): Wording("譲渡済み", "別の券に替わっています", "新しい券を見せてもらう"),
     (VerdictKind.REFUSE, Reason.TRANSFER_PENDING): Wording(
         "分配中", "分配の手続き中です", "受け取る方が手続きを終える"

@@ -21,9 +21,16 @@ def numbers(view: GateView) -> list[int]:
     return [*range(1, KEYS_MAX), view.choose_max]
 
 
+def _grid(view: GateView) -> tuple[tuple[int, ...], int]:
+    """(how many keys each row has, columns): two or three of a kind are large, four are a square."""
+    count = len(numbers(view))
+    columns = 2 if count in (2, 4) else min(count, 3)
+    return tuple(min(columns, count - first) for first in range(0, count, columns)), columns
+
+
 def draw(pen: Pen, plan: Plan, view: GateView, *, chosen: int) -> None:
     pen.background("paper")
-    rows = (len(numbers(view)) + 2) // 3
+    rows = len(_grid(view)[0])
     sheet = plan.choose_sheet
     head = plan.choose_head
     if plan.panel.portrait:
@@ -71,7 +78,8 @@ def _draw_sums(pen: Pen, plan: Plan, view: GateView, row: Box) -> None:
 
 
 def _draw_numbers(pen: Pen, plan: Plan, view: GateView, box: Box, *, rows: int, chosen: int) -> None:
-    places = [place for row in box.rows(max(rows, 2), gap=GAP) for place in row.columns((1, 1, 1), gap=GAP)]
+    columns = _grid(view)[1]
+    places = [place for row in box.rows(rows, gap=GAP) for place in row.columns((1,) * columns, gap=GAP)]
     for number, place in zip(numbers(view), places, strict=False):
         picked = number == chosen
         if picked:

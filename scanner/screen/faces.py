@@ -70,8 +70,8 @@ def _draw_ready(pen: Pen, plan: Plan, view: GateView) -> None:
     else:
         recent = Box(recent.x, plan.counts.y, recent.width, recent.bottom - plan.counts.y)
     pitch = plan.small * 1.55
-    for n, item in enumerate(view.recent[: int(recent.height / pitch)]):
-        _draw_recent(pen, plan, item, Box(recent.x, recent.y + n * pitch, recent.width, pitch))
+    for index, item in enumerate(view.recent[: int(recent.height / pitch)]):
+        _draw_recent(pen, plan, item, Box(recent.x, recent.y + index * pitch, recent.width, pitch))
 
 
 def _draw_counts(pen: Pen, plan: Plan, view: GateView) -> None:
@@ -145,11 +145,11 @@ def _draw_scan_mark(pen: Pen, box: Box, frame: str, code: str) -> None:
     unit = box.height * 0.235
     middle_x, middle_y = box.middle
     gap = unit * 0.41
-    for column, row in ((0, 0), (1, 0), (0, 1)):
-        x = middle_x - unit - gap + column * (unit + 2 * gap)
-        y = middle_y - unit - gap / 2 + row * (unit + gap)
-        pen.fill(Box(x, y, unit, unit), code)
+    for column, line in ((0, 0), (1, 0), (0, 1)):
+        left = middle_x - unit - gap + column * (unit + 2 * gap)
+        top = middle_y - unit - gap / 2 + line * (unit + gap)
+        pen.fill(Box(left, top, unit, unit), code)
     small = unit * 0.43
-    x, y = middle_x + gap, middle_y + gap / 2
-    for dx, dy in ((0, 0), (0, unit - small), (unit - small, unit - small)):
-        pen.fill(Box(x + dx, y + dy, small, small), code)
+    left, top = middle_x + gap, middle_y + gap / 2
+    for dx, dy in ((0.0, 0.0), (0.0, unit - small), (unit - small, unit - small)):
+        pen.fill(Box(left + dx, top + dy, small, small), code)

@@ -99,25 +99,29 @@ def draw_head(pen: Pen, plan: Plan, view: GateView, *, age_s: float | None, cloc
     if clock:
         drawn = pen.text(clock, Box(right - 30, box.y, 30, box.height), colour, em=plan.text, bold=True, align="right")
         right = drawn.x - 5
-    pieces = max(0.0, right - box.x)
-    age, short_age = (data_age(age_s, language=language, short=short) for short in (False, True))
-    unsent = str(min(view.unsent, 9999)) if view.unsent else ""
-    unsent_width = 0.0 if not unsent else plan.small * 1.25 + pen.width_of(unsent, em=plan.small)
-    if unsent or pen.width_of(age, em=plan.small) > pieces * 0.46:
-        age = short_age
-    age_width = pen.width_of(age, em=plan.small) + 0.3
-    pen.text(age, Box(right - age_width, box.y, age_width, box.height), colour, em=plan.small, align="right")
-    icon = plan.small * 0.98
-    right -= age_width + icon + 1.2
-    draw_sync(pen, Box(right, box.y + (box.height - icon) / 2, icon, icon), colour)
-    if unsent:
-        right -= unsent_width + 1.4
-        draw_icon(pen, UP, Box(right, box.y + (box.height - icon) / 2, icon, icon), colour, stroke=2.4)
-        pen.text(unsent, Box(right + icon + 0.4, box.y, unsent_width - icon, box.height), colour, em=plan.small)
     mode = label("exit" if view.direction is Direction.EXIT else "entry", language=language)
     mode_width = pen.width_of(mode, em=plan.small) + 3.4
-    right -= mode_width + 2.0
-    name_room = right - box.x
+    unsent = "" if not view.unsent else str(view.unsent) if view.unsent < 100 else "99+"
+    icon = plan.small * 0.98
+    # What gives way where the room is small: the word for data, then the picture for it; never the age itself.
+    name_width = pen.width_of(view.gate, em=plan.small, bold=True)
+    for short, drawn_icon in ((bool(unsent), True), (True, True), (True, False)):
+        age = data_age(age_s, language=language, short=short)
+        age_width = pen.width_of(age, em=plan.small) + 0.3
+        unsent_width = 0.0 if not unsent else icon + 1.8 + pen.width_of(unsent, em=plan.small)
+        state_width = age_width + unsent_width + (icon + 1.4 if drawn_icon else 0.0)
+        if name_width + mode_width + 4.4 + state_width <= right - box.x:
+            break
+    pen.text(age, Box(right - age_width, box.y, age_width, box.height), colour, em=plan.small, align="right")
+    right -= age_width
+    if drawn_icon:
+        right -= icon + 1.4
+        draw_sync(pen, Box(right, box.y + (box.height - icon) / 2, icon, icon), colour)
+    if unsent:
+        right -= unsent_width
+        draw_icon(pen, UP, Box(right, box.y + (box.height - icon) / 2, icon, icon), colour, stroke=2.4)
+        pen.text(unsent, Box(right + icon + 0.4, box.y, unsent_width - icon, box.height), colour, em=plan.small)
+    name_room = right - box.x - mode_width - 4.2
     name = pen.text(
         view.gate, Box(box.x, box.y, name_room, box.height), colour, em=plan.text, bold=True, em_min=plan.small
     )

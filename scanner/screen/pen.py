@@ -5,9 +5,10 @@ Every text that is drawn is noted with the box that it had, so that a test can a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from kivy.core.text import Label as CoreLabel
 from kivy.graphics import Color, Rectangle, SmoothEllipse, SmoothLine, SmoothRoundedRectangle
@@ -15,6 +16,8 @@ from kivy.graphics import Color, Rectangle, SmoothEllipse, SmoothLine, SmoothRou
 from scanner.screen.box import Box
 from scanner.view import Key
 from tickets.look import Panel, rgb
+
+Align: TypeAlias = Literal["left", "center", "right"]
 
 EM_BOX_SHIFT: Final = 0.056
 """Noto Sans CJK's line is 1.448 em high (ascent 1.16), its em box lies 0.056 em below the middle of that: lift by as much."""
@@ -113,10 +116,25 @@ class Pen:
         SmoothEllipse(pos=(left, bottom), size=(self.px(box.width), self.px(box.height)), segments=180)
 
     def line(self, points: list[tuple[float, float]], colour: str, *, width: float, close: bool = False) -> None:
-        """A stroke with round ends and joints through `points` (mm)."""
-        flat = [value for x, y in points for value in self.point(x, y)]
+        """A stroke through `points` (mm), opaque, with round ends and corners.
+
+        Kivy's smooth line knows square ends only, so a disc is laid on each end and on each corner that is one.
+        """
+        ring = [self.point(*point) for point in points]
+        flat = [value for pixel in ring for value in pixel]
+        stroke_px = self.px(width)
         Color(*rgb(colour))
-        SmoothLine(points=flat, width=self.px(width) / 2, cap="round", joint="round", close=close, cap_precision=16)
+        SmoothLine(points=flat, width=stroke_px / 2, joint="round", cap="none", close=close)
+        if stroke_px < 3:
+            return
+        for index, (x, y) in enumerate(ring):
+            inner = close or 0 < index < len(ring) - 1
+            if not inner or _turns(ring[index - 1], ring[index], ring[(index + 1) % len(ring)]):
+                SmoothEllipse(
+                    pos=(x - stroke_px / 2, y - stroke_px / 2),
+                    size=(stroke_px, stroke_px),
+                    segments=48 if stroke_px > 20 else 24,
+                )
 
     def text(
         self,
@@ -126,7 +144,7 @@ class Pen:
         *,
         em: float,
         bold: bool = False,
-        align: Literal["left", "center", "right"] = "left",
+        align: Align = "left",
         em_min: float | None = None,
     ) -> Box:
         """One line, its em box in the middle of `box`; smaller down to `em_min` where it is too wide, then shortened with "…".
@@ -139,9 +157,9 @@ class Pen:
         label = self._label(text, em, bold=bold)
         room_px = self.px(box.width)
         if label.texture.width > room_px:
-            em = max(em_min or em, em * room_px / label.texture.width)
+            em = max(em_min or em, em * room_px / label.texture.width * 0.985)
             label = self._label(text, em, bold=bold)
-        while label.texture.width > room_px + 1 and len(text) > 1:
+        while label.texture.width > room_px + 2 and len(text) > 1:
             text = text.rstrip("…")[:-1] + "…"
             shortened = True
             label = self._label(text, em, bold=bold)
@@ -166,6 +184,13 @@ class Pen:
 
     def _label(self, text: str, em: float, *, bold: bool) -> Any:
         font = self.fonts.bold if bold else self.fonts.regular
-        label = CoreLabel(text=text, font_size=max(6, round(self.px(em))), font_name=str(font), color=(1, 1, 1, 1))
+        label = CoreLabel(text=text, font_size=max(6, int(self.px(em) + 0.5)), font_name=str(font), color=(1, 1, 1, 1))
         label.refresh()
         return label
+
+
+def _turns(before: tuple[float, float], here: tuple[float, float], after: tuple[float, float]) -> bool:
+    """Whether a path bends here by more than fifteen degrees."""
+    first = math.atan2(here[1] - before[1], here[0] - before[0])
+    second = math.atan2(after[1] - here[1], after[0] - here[0])
+    return abs(math.remainder(second - first, 2 * math.pi)) > math.radians(15)

@@ -23,6 +23,8 @@ class Plan:
     word: Box
     upper: Box
     """The block of colour behind shape and word."""
+    shape_in_upper: Box
+    """The same where `upper` has a colour of its own, which ends above the keys."""
     card_short: Box
     card_tall: Box
     keys: Box
@@ -52,10 +54,11 @@ _SMALL: Final = GATE_TYPE_EM_MM
 PORTRAIT: Final = Plan(
     panel=GATE_PANELS[0],
     margin=3.04,
-    header=Box(3.04, 0.4, 62.4, 9.2),
+    header=Box(3.04, 0.4, 63.5, 9.2),
     shape=Box(13.05, 10.8, 42.4, 42.4),
     word=Box(2.0, 53.6, 64.5, 16.0),
     upper=Box(0, 9.6, 68.5, 62.6),
+    shape_in_upper=Box(13.05, 10.8, 42.4, 42.4),
     card_short=Box(3.04, 73.2, 62.4, 23.2),
     card_tall=Box(3.04, 73.2, 62.4, 43.4),
     keys=Box(2.6, 99.2, 63.3, 20.4),
@@ -76,9 +79,10 @@ LANDSCAPE: Final = Plan(
     panel=GATE_PANELS[1],
     margin=7.0,
     header=Box(7.0, 1.4, 203.5, 11.0),
-    shape=Box(10.0, 24.0, 66.0, 66.0),
-    word=Box(84.0, 17.0, 128.0, 30.0),
-    upper=Box(0, 13.4, 217.5, 38.0),
+    shape=Box(9.0, 37.0, 66.0, 66.0),
+    word=Box(85.0, 20.0, 128.0, 28.0),
+    upper=Box(0, 13.4, 217.5, 87.6),
+    shape_in_upper=Box(9.0, 23.0, 66.0, 66.0),
     card_short=Box(86.0, 54.0, 124.5, 44.0),
     card_tall=Box(86.0, 54.0, 124.5, 72.0),
     keys=Box(86.0, 104.0, 124.5, 25.0),

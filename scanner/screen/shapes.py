@@ -98,10 +98,10 @@ def arc(box: Box, *, start: float, end: float, radius: float, steps: int = 48) -
 
 def _again(pen: Pen, box: Box, colour: str, _ground: str) -> None:
     """Three quarters of a circle with an arrow head: in again."""
-    pen.line(arc(box, start=68, end=360, radius=41), colour, width=box.width * 0.145)
+    circle = _part(box, 1, 7, 98, 98)
+    pen.line(arc(circle, start=72, end=354, radius=37.5), colour, width=box.width * 0.145)
     # The head points on along the circle, clockwise past the top.
-    tip, top, bottom = _at(box, 78, 9), _at(box, 48, -13), _at(box, 48, 31)
-    _polygon(pen, [tip, top, bottom], colour)
+    _polygon(pen, [_at(box, 80, 19.3), _at(box, 47, 0), _at(box, 47, 38.6)], colour)
 
 
 def _triangle(pen: Pen, box: Box, colour: str, ground: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from scanner.screen.box import Box
 from scanner.screen.marks import RADIUS, Word, draw_key, draw_row, key_text, tones_of
-from scanner.screen.pen import Pen
+from scanner.screen.pen import Align, Pen
 from scanner.screen.plan import Plan
 from scanner.screen.shapes import Shape, draw_shape, hazard_stripes, person, shape_of
 from scanner.view import Counted, GateView, Key
@@ -22,9 +22,9 @@ def draw(pen: Pen, plan: Plan, view: GateView) -> None:
     portrait = plan.panel.portrait
     pen.background(tones.ground)
     if tones.upper != tones.ground:
-        pen.fill(plan.upper if portrait else Box(0, 13.4, plan.panel.width_mm, 88.0), tones.upper)
+        pen.fill(plan.upper, tones.upper)
     shape = shape_of(view.verdict, view.reason)
-    box = plan.shape
+    box = plan.shape if tones.upper == tones.ground else plan.shape_in_upper
     if shape is Shape.SHIELD:
         _draw_stripes(pen, plan, tones.word)
         box = Box(box.x, box.y + 2.4, box.width, box.height - 1.6) if portrait else box
@@ -145,11 +145,12 @@ def _draw_when(pen: Pen, plan: Plan, view: GateView, box: Box, *, tall: bool) ->
     right = None
     if view.number and not tall:
         box, right = box.columns((0.6, 0.4), gap=4.0)
-    em = plan.count * 1.15
     note = (view.note or " ".join(view.lines)) if tall else ""
-    used = plan.key * 1.5 + em * 1.1 + (plan.small * 1.5 if note else 0)
+    around = plan.key * 1.5 + (plan.small * 1.5 if note else 0)
+    em = min(plan.count * (1.3 if tall else 1.15), (box.height - around) / 1.1)
+    used = around + em * 1.1
     top = box.y + max(0.0, (box.height - used) / 2)
-    align = "center" if tall else "left"
+    align: Align = "center" if tall else "left"
     pen.text(
         view.when_label,
         Box(box.x, top, box.width, plan.key * 1.4),
@@ -204,7 +205,7 @@ def _draw_lines(pen: Pen, plan: Plan, view: GateView, box: Box, *, tall: bool) -
             align="right",
         )
     number = "" if tall or not view.number else f"{label('number', language=view.language)}  {view.number}"
-    scale = 1.12 if tall else 1.0
+    scale = (1.12 if plan.panel.portrait else 1.4) if tall else 1.0
     rows = [(line, plan.text * scale, True, "ink") for line in view.lines]
     rows += [(line, plan.small * scale, False, "ink2") for line in (view.note,) if line]
     if number:
