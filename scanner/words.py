@@ -60,8 +60,8 @@ _JA: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
 _EN: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
     (VerdictKind.ADMIT, None): Wording("Enter", "May enter"),
     (VerdictKind.ADMIT_AGAIN, None): Wording("Again", "May enter again"),
-    (VerdictKind.CHOOSE, None): Wording("How many", "Choose how many enter"),
-    (VerdictKind.ATTENTION, Reason.PROOF): Wording("Check", "Ask for the proof", "Does it match the ticket?"),
+    (VerdictKind.CHOOSE, None): Wording("Count?", "Choose how many enter"),
+    (VerdictKind.ATTENTION, Reason.PROOF): Wording("Check", "Ask for the proof", "Same as the ticket?"),
     (VerdictKind.ATTENTION, Reason.CLOCK_UNSURE): Wording("Date", "Look at the date", "This clock is not confirmed"),
     (VerdictKind.ATTENTION, Reason.ISSUER_UNKNOWN): Wording("Look", "From a new kiosk", "Check date and type"),
     (VerdictKind.REFUSE, Reason.ALREADY_USED): Wording("Used", "Already used", "Note the number, desk"),
@@ -79,10 +79,10 @@ _EN: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
     (VerdictKind.REFUSE, Reason.UNPAID): Wording("Unpaid", "Not paid yet", "Send to kiosk or desk"),
     (VerdictKind.REFUSE, Reason.PAYMENT_UNKNOWN): Wording("Pay?", "Payment not settled", "Note the number, desk"),
     (VerdictKind.REFUSE, Reason.EXHAUSTED): Wording("Empty", "Not enough uses left", "Send to the desk"),
-    (VerdictKind.REFUSE, Reason.UNKNOWN): Wording("No entry", "Ticket not found", "Check the ticket, desk"),
-    (VerdictKind.REFUSE, Reason.FORGED): Wording("Forged", "Signature does not match", "Keep it, call supervisor"),
+    (VerdictKind.REFUSE, Reason.UNKNOWN): Wording("Unknown", "Ticket not found", "Check the ticket, desk"),
+    (VerdictKind.REFUSE, Reason.FORGED): Wording("Forged", "Signature is wrong", "Keep it, call supervisor"),
     (VerdictKind.REFUSE, Reason.NO_ANSWER): Wording("Wait", "Cannot be checked now", "Scan again, or desk"),
-    (VerdictKind.REFUSE, Reason.NOT_INSIDE): Wording("No entry", "No entry is recorded", "Note the number, desk"),
+    (VerdictKind.REFUSE, Reason.NOT_INSIDE): Wording("Not in", "No entry is recorded", "Note the number, desk"),
 }
 
 _EXIT: Final[Mapping[str, Wording]] = {
@@ -137,7 +137,7 @@ _LABELS: Final[Mapping[str, Mapping[str, str]]] = {
         "choose_people": "Admit {count}",
         "choose_times": "Use {count}",
         "choose_first": "Choose",
-        "how_many_times": "How many",
+        "how_many_times": "Count?",
         "dismiss": "Close",
         "cancel": "Cancel",
         "seen": "Seen",

@@ -151,5 +151,5 @@ def _draw_scan_mark(pen: Pen, box: Box, frame: str, code: str) -> None:
         pen.fill(Box(left, top, unit, unit), code)
     small = unit * 0.43
     left, top = middle_x + gap, middle_y + gap / 2
-    for dx, dy in ((0.0, 0.0), (0.0, unit - small), (unit - small, unit - small)):
-        pen.fill(Box(left + dx, top + dy, small, small), code)
+    for across, down in ((0.0, 0.0), (0.0, unit - small), (unit - small, unit - small)):
+        pen.fill(Box(left + across, top + down, small, small), code)

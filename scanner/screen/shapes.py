@@ -86,7 +86,7 @@ def _cross(pen: Pen, box: Box, colour: str, _ground: str) -> None:
         pen.line(points, colour, width=box.width * 0.155)
 
 
-def arc(box: Box, *, start: float, end: float, radius: float, steps: int = 48) -> list[tuple[float, float]]:
+def arc(box: Box, *, start: float, end: float, radius: float, steps: int = 120) -> list[tuple[float, float]]:
     """Points on a circle around the box's middle; degrees clockwise from the top, `radius` in hundredths of the width."""
     x, y = box.middle
     points = []
@@ -185,6 +185,7 @@ def _polygon(pen: Pen, points: list[tuple[float, float]], colour: str) -> None:
     vertices = [value for x, y in corners for value in (x, y, 0.0, 0.0)]
     Color(*rgb(colour))
     Mesh(vertices=vertices, indices=list(range(len(corners))), mode="triangle_fan")
+    SmoothLine(points=[value for corner in corners[1:] for value in corner], width=1.0)  # takes the steps off its edges
 
 
 def hazard_stripes(pen: Pen, box: Box, colour: str) -> None:
