@@ -29,7 +29,8 @@ def draw(pen: Pen, plan: Plan, view: GateView) -> None:
         _draw_stripes(pen, plan, tones.word)
         box = Box(box.x, box.y + 2.4, box.width, box.height - 1.6) if portrait else box
     draw_shape(pen, shape, box, tones.word, tones.upper)
-    pen.text(view.word, plan.word, tones.word, em=plan.word_em, bold=True, align="center" if portrait else "left")
+    align: Align = "center" if portrait else "left"
+    pen.text(view.word, plan.word, tones.word, em=plan.word_em, bold=True, align=align, em_min=plan.word_em * 0.6)
     keys = tuple(key for key in view.keys if key is not Key.CHOOSE)
     card = plan.card_short if keys else plan.card_tall
     pen.fill(card, "surface", radius=RADIUS)

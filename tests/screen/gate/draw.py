@@ -27,11 +27,11 @@ def main(width: int, height: int, out: Path) -> None:
     settings = Settings(view_socket=runtime / "none", runtime_dir=runtime, width_px=width, height_px=height)
     os.environ.setdefault("SDL_VIDEODRIVER", "offscreen")
     prepare_kivy(settings)
+    from gate_samples import samples
     from kivy.base import EventLoop
     from kivy.core.window import Window
     from kivy.graphics.opengl import GL_RGB, GL_UNSIGNED_BYTE, glReadPixels
     from PIL import Image
-    from samples import samples
 
     from scanner.screen.face import GateFace
     from scanner.screen.pen import Fonts
