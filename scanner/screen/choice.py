@@ -34,13 +34,13 @@ def draw(pen: Pen, plan: Plan, view: GateView, *, chosen: int) -> None:
     sheet = plan.choose_sheet
     head = plan.choose_head
     if plan.panel.portrait:
-        lift = 20.6 if rows > 2 else 0.0  # a third row of keys takes the place of the people
+        lift = 21.2 if rows > 2 else 0.0  # a third row of keys takes the place of the people
         sheet = Box(sheet.x, sheet.y - lift, sheet.width, sheet.height + lift)
         head = Box(head.x, head.y, head.width, head.height - lift + RADIUS * 2)
         pen.fill(head, "yama")
         pen.fill(Box(sheet.x, sheet.y, sheet.width, RADIUS * 3), "paper", radius=RADIUS * 1.6)
         pen.fill(Box(sheet.x, sheet.y + RADIUS * 1.6, sheet.width, sheet.height), "paper")
-        body = Box(sheet.x + 2.6, sheet.y + 1.0, sheet.width - 5.2, plan.keys.y - GAP - sheet.y - 1.0)
+        body = Box(sheet.x + 2.6, sheet.y + 0.6, sheet.width - 5.2, plan.keys.y - GAP - sheet.y - 0.6)
         word = Box(plan.margin, head.y + 10.4 if rows > 2 else head.y + 15.6, 62.4, plan.word_em)
         people = Box(plan.margin + 0.9, word.bottom + 5.2, 60.6, 9.0)
         actions = plan.keys
@@ -54,8 +54,8 @@ def draw(pen: Pen, plan: Plan, view: GateView, *, chosen: int) -> None:
         pen.text(view.word, word, "ink", em=plan.word_em * 0.88, bold=True, em_min=plan.word_em * 0.6)
     if view.counted is Counted.PEOPLE and view.choose_max <= KEYS_MAX and not (plan.panel.portrait and rows > 2):
         _draw_people(pen, people, view.choose_max, chosen)
-    _draw_sums(pen, plan, view, Box(body.x + 0.4, body.y, body.width - 0.8, plan.text * 1.25))
-    top = body.y + plan.text * 1.25 + 0.5
+    _draw_sums(pen, plan, view, Box(body.x + 0.4, body.y, body.width - 0.8, plan.text * 1.2))
+    top = body.y + plan.text * 1.2 + 0.4
     _draw_numbers(pen, plan, view, Box(body.x, top, body.width, body.bottom - top), rows=rows, chosen=chosen)
     _draw_actions(pen, plan, view, actions, chosen=chosen)
 

@@ -14,7 +14,7 @@ def ready(name: str = "A") -> GateView:
     return GateView(kind=ViewKind.READY, gate=name, direction=Direction.ENTRY)
 
 
-def admit(stays_ms: int = 3000, keys: tuple[Key, ...] = (), id: str = "1") -> GateView:
+def admit(stays_ms: int = 3000, keys: tuple[Key, ...] = (), name: str = "1") -> GateView:
     return GateView(
         kind=ViewKind.VERDICT,
         gate="A",
@@ -22,7 +22,7 @@ def admit(stays_ms: int = 3000, keys: tuple[Key, ...] = (), id: str = "1") -> Ga
         verdict=VerdictKind.ADMIT,
         stays_ms=stays_ms,
         keys=keys,
-        id=id,
+        id=name,
     )
 
 
@@ -52,8 +52,8 @@ def test_a_verdict_runs_down_to_the_last_ready_view() -> None:
 
 
 def test_the_next_verdict_replaces_at_once_and_has_its_whole_time() -> None:
-    showing = Showing().received(admit(), now_s=0).received(admit(id="2"), now_s=2.9)
-    assert showing.at(5.8).view == admit(id="2")
+    showing = Showing().received(admit(), now_s=0).received(admit(name="2"), now_s=2.9)
+    assert showing.at(5.8).view == admit(name="2")
     assert showing.at(5.9).view is None
 
 

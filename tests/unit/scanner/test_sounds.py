@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from itertools import pairwise
 from pathlib import Path
 
 from scanner.screen.sounds import LEVEL, RATE_HZ, TONES, Sound, samples, sound_of, write_sounds
@@ -28,7 +29,7 @@ def test_edges_are_soft() -> None:
 
 def test_pitch_is_what_it_says() -> None:
     wave_form = samples([(880, 180)])
-    crossings = sum(a < 0 <= b for a, b in zip(wave_form, wave_form[1:], strict=False))
+    crossings = sum(a < 0 <= b for a, b in pairwise(wave_form))
     assert abs(crossings / 0.18 - 880) < 10
 
 

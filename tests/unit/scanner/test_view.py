@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -87,10 +88,8 @@ json_values = st.recursive(
 def test_any_damage_to_a_field_is_refused_or_a_view(view: GateView, data: st.DataObject) -> None:
     fields = json.loads(view.to_packet())
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(json_values)
-    try:
+    with contextlib.suppress(ViewError):  # and nothing else
         GateView.from_packet(json.dumps(fields).encode())
-    except ViewError as error:
-        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(
