@@ -241,68 +241,82 @@ def test_wrong_settings_end_it_with_one_line(tmp_path: Path) -> None:
     assert "rearm_ms" in done.stderr
 
 
+class Display:
+    """An X server whose framebuffer is a file: the test paints into it, so that it needs no window."""
+
+    WIDTH, HEIGHT = 900, 700
+
+    def __init__(self, folder: Path) -> None:
+        self._number, writer = os.pipe()
+        self.server = subprocess.Popen(
+            [
+                *("Xvfb", "-displayfd", str(writer), "-fbdir", str(folder), "-nolisten", "tcp", "-noreset"),
+                *("-screen", "0", f"{self.WIDTH}x{self.HEIGHT}x24"),
+            ],
+            pass_fds=(writer,),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writer)
+        assert select.select([self._number], [], [], 20)[0], "Xvfb did not start"
+        self.name = f":{os.read(self._number, 16).decode().strip()}"
+        self._file = folder / "Xvfb_screen0"
+
+    def show(self, *codes: str) -> None:
+        """Codes on a grey desk, or the desk alone. The file is an XWD dump (XWDFile.h): header, colour table, pixels."""
+        data = np.memmap(self._file, mode="r+")
+        header = np.frombuffer(data[:100].tobytes(), ">u4")
+        size, line_bytes, colours = int(header[0]), int(header[12]), int(header[19])
+        assert (int(header[4]), int(header[5]), line_bytes) == (self.WIDTH, self.HEIGHT, self.WIDTH * 4)
+        start = size + colours * 12
+        pixels = data[start : start + line_bytes * self.HEIGHT].reshape(self.HEIGHT, self.WIDTH, 4)
+        pixels[:, :, :3] = picture(*codes, width=self.WIDTH, height=self.HEIGHT)
+        data.flush()
+
+    def close(self) -> None:
+        self.server.terminate()
+        self.server.wait(timeout=10)
+        os.close(self._number)  # not before: a server that is still writing to it would be killed by SIGPIPE
+
+
 @pytest.fixture
-def display() -> Iterator[str]:
-    if not shutil.which("Xvfb") or not shutil.which("xsetroot"):
-        pytest.skip("Xvfb and xsetroot are not installed")
-    reader, writer = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "900x700x24", "-nolisten", "tcp", "-noreset"],
-        pass_fds=(writer,),
-        stderr=subprocess.DEVNULL,
+def display(tmp_path: Path) -> Iterator[Display]:
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
+    display = Display(tmp_path)
+    yield display
+    display.close()
+
+
+def test_a_region_of_a_display(tmp_path: Path, owner: Owner, display: Display) -> None:
+    display.show(CODES[0])
+    reader = Reader(
+        tmp_path, source="screen", location=display.name, region="0,0,600,500", frames_per_s=20.0, rearm_ms=300
     )
-    os.close(writer)
-    try:
-        assert select.select([reader], [], [], 20)[0], "Xvfb did not start"
-        yield f":{os.read(reader, 16).decode().strip()}"
-    finally:
-        os.close(reader)
-        server.terminate()
-        server.wait(timeout=10)
-
-
-def show(display: str, code: str | None, folder: Path) -> None:
-    """Paint the root window with a code, as a one-bit tile, or with grey."""
-    if code is None:
-        subprocess.run(["xsetroot", "-display", display, "-solid", "grey"], check=True)
-        return
-    bitmap = folder / "tile.xbm"
-    segno.make(code, error="M", micro=False).save(str(bitmap), scale=5, border=8, name="tile")
-    subprocess.run(
-        ["xsetroot", "-display", display, "-bitmap", str(bitmap), "-fg", "black", "-bg", "white"], check=True
-    )
-
-
-def test_a_region_of_a_display(tmp_path: Path, owner: Owner, display: str) -> None:
-    pytest.importorskip("mss")
-    show(display, CODES[0], tmp_path)
-    reader = Reader(tmp_path, source="screen", location=display, region="0,0,600,500", frames_per_s=20.0, rearm_ms=300)
     try:
         assert owner.receive().text == CODES[0]
         assert owner.nothing_within(0.8)  # the same, still in view
-        show(display, CODES[1], tmp_path)
+        display.show(CODES[1])
         assert owner.receive().text == CODES[1]
-        show(display, None, tmp_path)
+        display.show()
         assert owner.nothing_within(0.6)
-        show(display, CODES[1], tmp_path)
+        display.show(CODES[1])
         assert owner.receive().text == CODES[1]
         assert reader.stop() == 0
     finally:
         reader.process.kill()
 
 
-def test_a_ticket_still_held_up_when_its_gate_comes_back_is_read(tmp_path: Path, display: str) -> None:
+def test_a_ticket_still_held_up_when_its_gate_comes_back_is_read(tmp_path: Path, display: Display) -> None:
     """Live sources queue nothing: what is in view now is what counts."""
-    pytest.importorskip("mss")
-    show(display, CODES[0], tmp_path)
+    display.show(CODES[0])
     owner = Owner(tmp_path / "reads")
-    reader = Reader(tmp_path, source="screen", location=display, frames_per_s=20.0)
+    reader = Reader(tmp_path, source="screen", location=display.name, frames_per_s=20.0)
     try:
         assert owner.receive().text == CODES[0]
         owner.close()
-        show(display, CODES[1], tmp_path)
+        display.show(CODES[1])
         wait_for(lambda: reader.events()[-1]["event"] == "nobody_listens", "the reader did not notice")
-        show(display, CODES[2], tmp_path)
+        display.show(CODES[2])
         owner = Owner(tmp_path / "reads")
         text = owner.receive().text
         assert text == CODES[2]  # not CODES[1], which nobody holds up any more
