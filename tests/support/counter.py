@@ -121,7 +121,8 @@ class Counter:
             self.wait(Situation)
 
     def order(self, wanted=FAMILY) -> Order:
-        assert self.situation is not None and self.situation.catalogue is not None
+        assert self.situation is not None
+        assert self.situation.catalogue is not None
         return order_of(self.situation.catalogue, list(wanted))
 
     def buy(self, wanted=FAMILY, *, tender: Tender | None = Tender.CARD) -> None:

@@ -44,7 +44,8 @@ def test_a_declined_card_leaves_nothing_behind_and_the_next_one_pays(tmp_path):
         desk.wait_open()
         desk.buy()
         declined = desk.outcome()
-        assert isinstance(declined, event.Declined) and declined.reason is DeclineReason.DECLINED
+        assert isinstance(declined, event.Declined)
+        assert declined.reason is DeclineReason.DECLINED
         assert (desk.charged_minor(), desk.operations("sale"), desk.papers()) == (0, [], [])
         desk.buy()
         assert isinstance(desk.outcome(), event.Paid)
@@ -80,7 +81,8 @@ def test_nobody_is_charged_while_the_printer_is_away(tmp_path):
 
         desk.engine.perform(effect.BeginPayment(turn=desk.turn, order=order, tender=Tender.CARD, language=Language.JA))
         declined = desk.outcome()
-        assert isinstance(declined, event.Declined) and declined.reason is DeclineReason.NOT_READY
+        assert isinstance(declined, event.Declined)
+        assert declined.reason is DeclineReason.NOT_READY
         assert (desk.charged_minor(), desk.states()) == (0, [])
 
 
