@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional
 
@@ -40,9 +41,18 @@ def enrol(
     link: Annotated[str, typer.Argument(help="http(s)://HUB/enrol?token=...&key=...")],
     state: Annotated[Path, typer.Option("--state", help="State directory.")] = Path("/var/lib/kaisatsu"),
 ) -> None:
-    from sync.enrol import main
+    from sync.enrol import enrol as redeem
+    from sync.errors import SyncError
+    from sync.state import StateDir
+    from tickets.clock import SystemClock
 
-    _exit(main(link, state))
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        identity = redeem(link, StateDir(state), clock=SystemClock(), random_bytes=os.urandom)
+    except SyncError as error:
+        _stop(str(error))
+    line = {"device": identity.device.hex(), "role": identity.role, "label": identity.label, "gate": identity.gate}
+    print(json.dumps({"event": "enrolled", **line}, ensure_ascii=False))
 
 
 @app.command(help="Read the codes on pictures; one JSON line a FILE, also for a picture without a code.")
@@ -76,7 +86,7 @@ def hub_serve(
     from hub.command import serve
 
     host, port = _address(listen)
-    serve(database, host=host, port=port)
+    _run_hub(lambda: serve(database_url=database, host=host, port=port))
 
 
 @hub.command(
@@ -91,7 +101,7 @@ def hub_seed(
 ) -> None:
     from hub.command import seed
 
-    seed(database, base_url=url)
+    _run_hub(lambda: seed(database_url=database, base_url=url))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")
@@ -103,8 +113,11 @@ def hub_link(
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
 ) -> None:
     from hub.command import link
+    from sync.state import Role
 
-    link(database, base_url=url, role=role, label=label, gate=at_gate)
+    if role not in list(Role):
+        _stop(f"--role {role}: not one of: {', '.join(Role)}")
+    _run_hub(lambda: link(database_url=database, base_url=url, role=Role(role), label=label, gate=at_gate))
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")
@@ -139,6 +152,15 @@ def config_show(file: FileOption = None, origin: Annotated[bool, typer.Option("-
             text = "(none)" if value.value is None else json.dumps(value.value, ensure_ascii=False)
             print(f"{key} = {text}" + (f"    # {value.origin}" if origin else ""))
         print()
+
+
+def _run_hub(command: Callable[[], object]) -> None:
+    from hub.errors import HubError
+
+    try:
+        command()
+    except HubError as error:
+        _stop(str(error))
 
 
 def _file(given: Path | None) -> Path | None:

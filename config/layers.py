@@ -30,13 +30,18 @@ DAEMONS: Mapping[str, str] = {
 DEVICE_KEYS = {"state_dir": "/var/lib/kaisatsu", "run_dir": "/run/kaisatsu"}
 """Section [device]: where the device keeps what it knows, and what a reboot may take. Every daemon gets its paths from here."""
 
-_FROM_RUN_DIR = {
-    "reads_socket": "gate.sock",
-    "view_socket": "gate-screen.sock",
-    "health_db": "health.db",
-    "runtime_dir": "",
-    "run_dir": "",
+_DERIVED: Mapping[str, tuple[str, str]] = {
+    "state_dir": ("state_dir", ""),
+    "journal": ("state_dir", "journal.db"),
+    "run_dir": ("run_dir", ""),
+    "runtime_dir": ("run_dir", ""),
+    "health": ("run_dir", "health.db"),
+    "health_db": ("run_dir", "health.db"),
+    "reads_socket": ("run_dir", "gate.sock"),
+    "view_socket": ("run_dir", "gate-screen.sock"),
+    "doorbell": ("run_dir", "printer.bell"),
 }
+"""Paths that processes must agree on, so nobody sets them one by one: a key, the directory of [device] it lies in, its name."""
 
 
 class ConfigError(Exception):
@@ -98,11 +103,9 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _built_in(name: str, field: dataclasses.Field[Any], sections: Sections) -> Value | None:
-    device = {key: value.value for key, value in sections["device"].items()}
-    if name == "state_dir":
-        return Value(device["state_dir"], "derived from [device]")
-    if name in _FROM_RUN_DIR:
-        return Value(str(Path(device["run_dir"]) / _FROM_RUN_DIR[name]), "derived from [device]")
+    if name in _DERIVED:
+        directory, file = _DERIVED[name]
+        return Value(str(Path(sections["device"][directory].value) / file), "derived from [device]")
     if field.default is not dataclasses.MISSING:
         value = field.default
         return Value(

@@ -27,7 +27,13 @@ class Program:
     """One process: its log in a file, its JSON lines (if it prints any) in a queue, its READY caught on a notify socket."""
 
     def __init__(
-        self, name: str, arguments: list[str], *, logs: Path, env: Mapping[str, str] | None = None, notifies: bool = False
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        logs: Path,
+        env: Mapping[str, str] | None = None,
+        notifies: bool = False,
     ) -> None:
         self.name = name
         self.log = logs / f"{name}.log"
