@@ -23,11 +23,11 @@ class Pointer:
         self._top = top
 
     def shown(self) -> dict[str, Any]:
-        """The present screen: {"screen": name, "targets": {name: {"at": [x, y], "enabled": bool}}}; empty before the first."""
+        """The present screen: {"screen": name, "targets": {name: [x, y]}, "enabled": {name: bool}}; empty before the first."""
         try:
             value: dict[str, Any] = json.loads(self._targets.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return {"screen": "", "targets": {}}
+            return {"screen": "", "targets": {}, "enabled": {}}
         return value
 
     def wait_screen(self, *names: str, timeout_s: float = WAIT_S) -> str:
@@ -46,9 +46,9 @@ class Pointer:
         """Press and release in the middle of a key, once it is there and enabled. Raises StoryError."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            found = self.shown()["targets"].get(target)
-            if found is not None and found["enabled"]:
-                self._click(*found["at"])
+            shown = self.shown()
+            if shown["enabled"].get(target):
+                self._click(*shown["targets"][target])
                 return
             time.sleep(0.02)
         shown = self.shown()
