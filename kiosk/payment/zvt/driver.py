@@ -297,6 +297,8 @@ class ZvtTerminal:
                 if self._holds:
                     return self._begin_hold(request, dialogue, status)
                 approved, failed = status, None
+            elif status.result is None:  # neither yes nor no: to answer it could be to consent
+                return self._foreign(request)
             else:
                 failed = status  # a wrong PIN may be asked for again: another 04 0F follows
             dialogue.answer(commands.OK)
@@ -307,10 +309,9 @@ class ZvtTerminal:
                 customer_receipt=receipts.customer,
                 merchant_receipt=receipts.merchant,
             )
-        if approved is not None or (unit.control == messages.COMPLETION and failed is None):
+        if approved is not None or unit.control == messages.COMPLETION:
             return self._evidence(Outcome.UNKNOWN, "contradicts", request, approved)
-        result = messages.aborted(unit).result if unit.control == messages.ABORTED else None
-        result = result if failed is None or failed.result is None else failed.result
+        result = messages.aborted(unit).result if failed is None else failed.result
         return self._evidence(_failure(result), codes.result_code(result), request, failed)
 
     def _begin_hold(self, request: PayRequest, dialogue: Dialogue, status: StatusInfo) -> Evidence:
@@ -377,6 +378,10 @@ class ZvtTerminal:
             ),
             keep_unit=True,
         )
+        if spoken.answer.control == commands.WAIT.control:
+            # On a serial line a terminal does not notice that the kiosk started anew: it may still wait for the card of a
+            # guest who is gone, and must not take the next one's.
+            self._wire.send(commands.abort())
         if not spoken.is_complete:
             raise TerminalLinkError(f"registration refused: {_refusal(spoken.answer)}")
         end = messages.completion(spoken.statuses[-1])

@@ -20,7 +20,9 @@ BORN = time.monotonic()
 def say(event: str, **facts: object) -> None:
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     told = " ".join(f"{key}={value}" for key, value in facts.items())
-    print(f"SPIKE {event} uptime_s={uptime:.1f} own_s={time.monotonic() - BORN:.1f} {told}", file=sys.stderr, flush=True)
+    print(
+        f"SPIKE {event} uptime_s={uptime:.1f} own_s={time.monotonic() - BORN:.1f} {told}", file=sys.stderr, flush=True
+    )
 
 
 def notify(text: str) -> None:
