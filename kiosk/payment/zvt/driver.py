@@ -178,19 +178,22 @@ class ZvtTerminal:
             return nothing
         if request.amount.currency != self._options.currency or request.method is not Method.CARD:
             return replace(nothing, code="not_supported")
-        watch(Progress(Stage.CONNECTING))
-        try:
-            self._ensure()
-        except TerminalLinkError as error:  # nothing financial has been sent
-            return self._lost(error, replace(nothing, code=error.code))
         self._stop.clear()
         self._is_authorising = True
-        self._wire.trace.clear()
-        dialogue = self._dialogue(_Screen(watch), stop=self._stop, deadline_s=request.deadline_s)
         try:
-            return self._authorise(request, dialogue)
-        except TerminalLinkError as error:
-            return self._lost(error, replace(nothing, outcome=Outcome.UNKNOWN, code=error.code))
+            watch(Progress(Stage.CONNECTING))
+            try:
+                self._ensure()
+            except TerminalLinkError as error:  # nothing financial has been sent
+                return self._lost(error, replace(nothing, code=error.code))
+            if self._stop.is_set():
+                return replace(nothing, outcome=Outcome.CANCELLED, code="cancelled_before_sending")
+            self._wire.trace.clear()
+            dialogue = self._dialogue(_Screen(watch), stop=self._stop, deadline_s=request.deadline_s)
+            try:
+                return self._authorise(request, dialogue)
+            except TerminalLinkError as error:
+                return self._lost(error, replace(nothing, outcome=Outcome.UNKNOWN, code=error.code))
         finally:
             self._is_authorising = False
 

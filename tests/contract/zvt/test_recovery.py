@@ -219,6 +219,7 @@ def test_reversal_that_got_lost_is_asked_about_not_sent_again(start, engine):
     assert till.emulator.charged() == 0
 
 
+@pytest.mark.slow
 def test_on_a_serial_line_the_terminal_stops_waiting_for_a_guest_who_is_gone(start, engine):
     """A terminal on a serial line does not notice the crash: it must not take the next guest's card."""
     till = start("--attended", pty=True)
@@ -239,3 +240,20 @@ def test_on_a_serial_line_the_terminal_stops_waiting_for_a_guest_who_is_gone(sta
     assert clear_up(till, engine) == ()
     assert last_state(engine) is State.NOT_CHARGED
     assert [entry["event"] for entry in till.emulator.entries()] == ["cancelled"]
+
+
+def test_the_row_is_on_disk_before_the_reversal_leaves(start, engine, monkeypatch):
+    till = start("--fault", "lost-before-completion")
+    sale = Sale(till, engine)
+    for step in PLANS["confirm"][:6]:
+        sale.do(step)
+    till.crash()
+    reverse, seen = till.terminal.reverse, []
+
+    def watched(charged, *, key):
+        seen.append(last_state(engine))  # another connection: what is not committed is not there
+        return reverse(charged, key=key)
+
+    monkeypatch.setattr(till.terminal, "reverse", watched)
+    assert clear_up(till, engine) == ()
+    assert seen == [State.REVERSAL_SENT]

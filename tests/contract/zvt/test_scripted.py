@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from kiosk.payment import AttemptId, Health, Method, OrderRef, Outcome, PayRequest, TerminalLinkError
-from kiosk.payment.zvt import HoldMode, Options, TcpLink, Timers, ZvtTerminal
+from kiosk.payment.zvt import HoldMode, Options, TcpLink, Timers, ZvtTerminal, connect
 from tickets.money import Money
 
 TIMERS = Timers(t3_s=0.5, t4_s=0.5, after_confirm_s=0.5, poll_s=0.01, hold_extend_after_s=5)
@@ -20,7 +21,7 @@ BASELINE = {"terminal_id": "29001006", "last": {"trace": 10, "receipt_no": 10, "
 
 
 class Peer:
-    """Plays one script a connection. `<` waits for a unit that begins so, `>` sends, `!` closes."""
+    """Plays one script a connection. `<` waits for a unit that begins so, `>` sends, `~` takes seconds, `!` closes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +55,7 @@ class Peer:
 
     def _act(self, connection: socket.socket, script: list[str]) -> None:
         for line in script:
-            wanted = bytes.fromhex(line[1:])
+            wanted = bytes.fromhex(line[1:]) if line[0] in "<>" else b""
             match line[0]:
                 case "<":
                     unit = self._unit(connection)
@@ -62,6 +63,8 @@ class Peer:
                     if not unit.startswith(wanted):
                         self.trouble.append(f"wanted {line}, heard {self.heard[-1]}")
                         return
+                case "~":
+                    time.sleep(float(line[1:]))  # the terminal takes its time; nobody is waited for by this
                 case ">":
                     connection.sendall(wanted)
                 case _:
@@ -343,3 +346,37 @@ def test_terminal_that_refuses_registration(peer, terminal):
     for _ in range(2):
         with pytest.raises(TerminalLinkError, match="registration refused"):
             terminal.baseline()
+
+
+def test_the_terminal_may_ask_for_more_time(peer, terminal):
+    """T4 is half a second here; 04 FF 0A 01 makes it a minute, the next 04 FF half a second again."""
+    peer.play([*PAY, ">04 FF 02 0A 01", "<80 00 00", "~0.8", f">{APPROVED}", "<80 00 00", ">06 0F 00"])
+    assert terminal.confirm(pay(terminal)).outcome is Outcome.APPROVED_FINAL
+
+
+def test_without_asking_it_may_not_take_more_time(peer, terminal):
+    peer.play([*PAY, ">04 FF 01 0A", "<80 00 00", "~0.8", f">{APPROVED}"])
+    assert pay(terminal).code == "terminal_silent"
+
+
+def test_cancelled_while_still_connecting_sends_nothing(peer, terminal):
+    peer.play([*REGISTER])
+    told = terminal.authorise(REQUEST, lambda _: terminal.cancel())
+    assert (told.outcome, told.code) == (Outcome.CANCELLED, "cancelled_before_sending")
+    terminal.close()
+    peer.close()
+    assert peer.heard[2:] == []
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "tcp://", "udp://h", "serial:///dev/x?speed=1", "serial://dev"])
+def test_an_address_that_cannot_be_meant(address):
+    with pytest.raises(ValueError, match="is allowed"):
+        connect(address, Options())
+
+
+def test_addresses(peer):
+    peer.play([*REGISTER, "<05 01", ">80 00 00 06 0F 01 00"])
+    terminal = connect(f"tcp://127.0.0.1:{peer.port}", Options(timers=TIMERS))
+    assert terminal.open() is Health.READY
+    terminal.close()
+    assert connect("serial:///dev/no-such-line?baud=115200", Options()).open() is Health.OFFLINE
