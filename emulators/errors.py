@@ -7,13 +7,13 @@ class EmulatorError(Exception):
     code = "emulator"
 
 
-class BadSpecError(EmulatorError):
+class BadSpec(EmulatorError):
     """A `--fault` text or a command on standard input that is not in the grammar; the message says what is allowed."""
 
     code = "bad_spec"
 
 
-class BadSettingError(EmulatorError):
+class BadSetting(EmulatorError):
     """A command line option that cannot work here (a busy port, a path that is taken)."""
 
     code = "bad_setting"

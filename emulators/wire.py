@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
-import termios
 import tty
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from emulators.errors import BadSettingError
+from emulators.errors import BadSetting
 
 READ_LIMIT_BYTES = 16_384
 
@@ -31,6 +31,14 @@ class Wire(ABC):
 
     @abstractmethod
     async def write(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def write_now(self, data: bytes) -> None:
+        """Send what the line takes without waiting; the rest is lost."""
+
+    def hung_up(self) -> bool:
+        """Whether the other end has closed, even if bytes of its are still unread."""
+        return False
 
     @abstractmethod
     def close(self, *, reset: bool = False) -> None: ...
@@ -55,6 +63,17 @@ class TcpWire(Wire):
     async def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    def write_now(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.send(data)
+
+    def hung_up(self) -> bool:
+        if not self._open:
+            return True
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def close(self, *, reset: bool = False) -> None:
         """Close in good order, or with a reset as a machine that loses its power or refuses a caller."""
@@ -110,10 +129,16 @@ class PtyWire(Wire):
             except BlockingIOError:
                 await self._ready(write=True)
 
+    def write_now(self, data: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._master, data)
+
     def close(self, *, reset: bool = False) -> None:
-        """A serial line stays; only what has not been read of it is dropped at a reset."""
+        """A serial line stays; a reset only drops what the other end sent and nobody has read."""
         if reset:
-            termios.tcflush(self._slave, termios.TCIOFLUSH)
+            with contextlib.suppress(BlockingIOError):
+                while os.read(self._master, READ_LIMIT_BYTES):
+                    pass
 
 
 class Port(ABC):
@@ -154,7 +179,7 @@ class TcpPort(Port):
             self._sock.bind((host, port))
             self._sock.listen(4)
         except OSError as error:
-            raise BadSettingError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+            raise BadSetting(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         self._host, self._port = self._sock.getsockname()[:2]
         self._hearing = asyncio.Event()
         self._hearing.set()
@@ -194,7 +219,7 @@ class PtyPort(Port):
 
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_symlink():
-            raise BadSettingError(f"{path} exists and is no symbolic link")
+            raise BadSetting(f"{path} exists and is no symbolic link")
         path.unlink(missing_ok=True)
         master, slave = os.openpty()
         tty.setraw(slave)
@@ -223,10 +248,10 @@ class PtyPort(Port):
 
 
 def open_port(listen: str | None, pty: str | None, receive_bytes: int | None = None) -> Port:
-    """The port that `--listen HOST:PORT` or `--pty PATH` asks for. Raises BadSettingError with one clear line."""
+    """The port that `--listen HOST:PORT` or `--pty PATH` asks for. Raises BadSetting with one clear line."""
     if pty is not None:
         return PtyPort(Path(pty))
     host, colon, number = (listen or "").rpartition(":")
     if not colon or not number.isdecimal() or int(number) > 65_535:
-        raise BadSettingError(f"--listen {listen!r}: HOST:PORT is needed, with a port from 0 to 65535")
+        raise BadSetting(f"--listen {listen!r}: HOST:PORT is needed, with a port from 0 to 65535")
     return TcpPort(host or "127.0.0.1", int(number), receive_bytes)

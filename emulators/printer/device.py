@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from emulators.errors import BadSpecError
+from emulators.errors import BadSpec
 from emulators.printer import faults, status
 from emulators.printer.faults import Fault, FaultName, Schedule, Trigger
 from emulators.printer.interpreter import Interpreter
@@ -53,13 +53,13 @@ class Device:
         self._paper = Paper(setup.out, width_dots=setup.width_dots, gap_dots=setup.gap_dots)
         self._mechanics = Mechanics(self._paper, self.condition, self.schedule, self._strike)
         self._interpreter = Interpreter(
-            self, self.condition, width_dots=setup.width_dots,
+            self, self.condition, width_dots=setup.width_dots, gap_dots=setup.gap_dots,
             process_ids=lambda: not self.schedule.holds(FaultName.NO_PROCESS_ID),
         )  # fmt: skip
-        self._interpreter.set_gap(setup.gap_dots)
         self._scanner = Scanner(scan_raster=setup.scan_raster)
         self._asb_sent = status.asb(self.condition)
         self._was_offline = False
+        self._told = self.condition.describe()
         self._offline_response = 0
         self._bytes = 0
         self._jammed = False
@@ -68,10 +68,10 @@ class Device:
         self.healing: list[tuple[float, str]] = []  # (seconds from now, a command that ends a fault)
 
     def start(self) -> None:
-        """Strike the faults that are there from the start."""
+        """Strike the faults that are there from the start, or whose place has passed already."""
         for fault in self.schedule.due(None):
             self._strike(fault)
-        for fault in self.schedule.due(Trigger.DOTS, 0):
+        for fault in self.schedule.due(Trigger.DOTS, self._mechanics.dots):
             self._strike(fault)
 
     # -- the interface ---------------------------------------------------------------------------------------------
@@ -197,7 +197,9 @@ class Device:
                 self.reply(status.offline_response(condition, with_cause=self._offline_response == 2))
         self._asb_sent = now
         self._was_offline = condition.offline
-        self._say("state", **condition.describe())
+        if condition.describe() != self._told:
+            self._told = condition.describe()
+            self._say("state", **self._told)
 
     # -- faults and healing --------------------------------------------------------------------------------------
 
@@ -242,13 +244,11 @@ class Device:
         self._mechanics.clear()
         self._scanner.forget()
         self._offline_response = 0
-        self.outbox.clear()
         self._tear("power")
         self._changed()
 
     def _load_paper(self) -> None:
-        if self.condition.paper_end:
-            self._tear("paper-out")
+        self._tear("paper-out" if self.condition.paper_end else "roll-changed")
         self._paper.fresh()
         self.condition.paper_end = self.condition.near_end = False
 
@@ -259,7 +259,7 @@ class Device:
         self.condition.cutter_error = self._jammed
 
     def obey(self, command: dict[str, Any]) -> None:
-        """Do what a line on standard input says. Raises BadSpecError for one that is not understood."""
+        """Do what a line on standard input says. Raises BadSpec for one that is not understood."""
         verb = command.get("do")
         match verb:
             case "load-paper":
@@ -284,13 +284,12 @@ class Device:
             case "heal":
                 self.schedule.remove(self._name(command.get("fault")))
             case "status":
-                pass
+                self._say("state", **self.condition.describe())
             case _:
                 allowed = (
                     "load-paper, open-cover, close-cover, clear-jam, cool, power-off, power-on, fault, heal, status"
                 )
-                raise BadSpecError(f'unknown command {command}; {{"do": ...}} takes {allowed}')
-        self._say("done", do=verb)
+                raise BadSpec(f'unknown command {command}; {{"do": ...}} takes {allowed}')
         self._changed()
 
     @staticmethod
@@ -298,4 +297,4 @@ class Device:
         try:
             return FaultName(str(text))
         except ValueError:
-            raise BadSpecError(f"no fault {text!r}; one of {', '.join(FaultName)}") from None
+            raise BadSpec(f"no fault {text!r}; one of {', '.join(FaultName)}") from None

@@ -10,7 +10,7 @@ standard input, at once. Every fault but the reply faults takes `:heal=SECONDS`,
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from emulators.errors import BadSpecError
+from emulators.errors import BadSpec
 
 GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC} on standard input):
   paper-out[@T]        the roll ends: printing stops there, offline, data kept; healed by {"do": "load-paper"}
@@ -97,44 +97,44 @@ class Fault:
 
 
 def parse(spec: str) -> Fault:
-    """Parse one SPEC. Raises BadSpecError with one line that says what is allowed."""
+    """Parse one SPEC. Raises BadSpec with one line that says what is allowed."""
     head, *options = spec.split(":")
     head, _, trigger_text = head.partition("@")
     word, equals, value_text = head.partition("=")
     try:
         name = FaultName(word)
     except ValueError:
-        raise BadSpecError(f"fault {spec!r}: unknown name {word!r}; one of {', '.join(FaultName)}") from None
+        raise BadSpec(f"fault {spec!r}: unknown name {word!r}; one of {', '.join(FaultName)}") from None
     value: float | None = None
     if name is FaultName.REPLY_LATE:
         value = number(spec, "reply-late", value_text)
     elif equals:
-        raise BadSpecError(f"fault {spec!r}: {name} takes no value")
+        raise BadSpec(f"fault {spec!r}: {name} takes no value")
     trigger, at = None, None
     if trigger_text:
         which, _, count = trigger_text.partition("=")
         if which not in ALLOWED[name]:
             allowed = ", ".join(f"@{t}=N" for t in ALLOWED[name]) or "no trigger"
-            raise BadSpecError(f"fault {spec!r}: {name} takes {allowed}")
+            raise BadSpec(f"fault {spec!r}: {name} takes {allowed}")
         trigger, at = Trigger(which), int(number(spec, which, count))
     found = {}
     for option in options:
         key, _, text = option.partition("=")
         if key not in OPTIONS[name]:
             allowed = ", ".join(f":{o}=N" for o in OPTIONS[name]) or "no options"
-            raise BadSpecError(f"fault {spec!r}: {name} takes {allowed}")
+            raise BadSpec(f"fault {spec!r}: {name} takes {allowed}")
         found[key] = number(spec, key, text)
     return Fault(spec, name, value, trigger, at, found)
 
 
 def number(spec: str, what: str, text: str) -> float:
-    """A number of zero or more, or BadSpecError."""
+    """A number of zero or more, or BadSpec."""
     try:
         found = float(text)
     except ValueError:
         found = -1
     if not 0 <= found < 1e12:
-        raise BadSpecError(f"fault {spec!r}: {what} needs a number, zero or more")
+        raise BadSpec(f"fault {spec!r}: {what} needs a number, zero or more")
     return found
 
 

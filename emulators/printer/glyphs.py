@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from emulators.errors import BadSettingError
+from emulators.errors import BadSetting
 
 Dots = npt.NDArray[np.bool_]
 
@@ -37,7 +37,7 @@ def font_file() -> str:
     for path in FONTS:
         if Path(path).exists():
             return path
-    raise BadSettingError(f"no Noto Sans CJK font at {' or '.join(FONTS)} (Debian: fonts-noto-cjk)")
+    raise BadSetting(f"no Noto Sans CJK font at {' or '.join(FONTS)} (Debian: fonts-noto-cjk)")
 
 
 @lru_cache(maxsize=4)

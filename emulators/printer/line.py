@@ -38,7 +38,7 @@ class Line:
         """The finished rows, at least `spacing` of them, and an empty line after that. justify: 0, 1, 2."""
         height = max((cell.shape[0] for _, cell in self._cells), default=0)
         rows = np.zeros((max(spacing, height), self._width_dots), dtype=bool)
-        shift = (self._width_dots - self._end) * justify // 2
+        shift = max(0, self._width_dots - self._end) * justify // 2
         for x, cell in self._cells:
             high, wide = cell.shape
             rows[height - high : height, x + shift : x + shift + wide] |= cell[:, : self._width_dots - x - shift]

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from emulators import wire
-from emulators.errors import BadSettingError, BadSpecError
+from emulators.errors import BadSetting, BadSpec
 from emulators.events import Events, listen_for_commands, log
-from emulators.printer import faults
+from emulators.printer import faults, glyphs
 from emulators.printer.device import Device, Reply, ReplyKind, Setup
 from emulators.printer.faults import FaultName
 
 DOTS_PER_MM = 8
 TICK_S = 0.004
 MERGE_S = 0.2
+HANG_UP_LOOK_S = 0.25
+LEAVING_S = 1.0
 
 
 class Printer:
@@ -61,10 +63,12 @@ class Printer:
         """A line from standard input."""
         try:
             self._device.obey(command)
-        except BadSpecError as error:
+        except BadSpec as error:
             self._events.say("error", why=str(error), lost=False)
+            return
         self._notice()
         self._work.set()
+        self._events.say("done", do=command["do"])
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
@@ -72,6 +76,9 @@ class Printer:
         while True:
             await self._powered.wait()
             client = await self._port.accept()
+            if self._client is not None and self._client.hung_up():
+                # The last client has gone; what it sent is still being taken in, which is short unless paper lacks.
+                await asyncio.wait(self._tasks, timeout=LEAVING_S)
             if self._client is not None or not self._device.condition.powered:
                 client.close(reset=True)
                 self._events.say("refused", client=client.name)
@@ -84,15 +91,18 @@ class Printer:
 
     async def _receive(self, client: wire.Wire) -> None:
         while True:
-            await self._may_read()
+            if not await self._may_read(client):
+                break
             limit = min(self._device.room_bytes, wire.READ_LIMIT_BYTES)
             if self._bytes_per_s:
                 limit = max(1, min(limit, int(self._bytes_per_s / 50)))
             data = await client.read(limit)
             if not data or self._client is not client:
                 break
+            if not self._device.condition.powered:
+                continue
             if self._device.idle:
-                self._events.say("receiving")
+                self._events.say("receiving", first=data[:4].hex(" "))
             self._raw.write(data)
             self._device.receive(data)
             self._notice()
@@ -104,16 +114,24 @@ class Printer:
             client.close()
             self._events.say("disconnected", client=client.name)
 
-    async def _may_read(self) -> None:
+    async def _may_read(self, client: wire.Wire) -> bool:
+        """Wait until there is room; False when the client has gone and there will be none.
+
+        While paper moves, what a client left behind is still printed. A printer that stands still would keep its
+        only connection for a dead client, and nobody could come to clear it.
+        """
         while True:
             wait_s = self._stalled_until - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             elif self._device.room_bytes == 0 or not self._device.condition.powered:
+                if client.hung_up() and self._device.condition.stopped:
+                    return False
                 self._room.clear()
-                await self._room.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._room.wait(), HANG_UP_LOOK_S)
             else:
-                return
+                return True
 
     # -- printing -------------------------------------------------------------------------------------------------
 
@@ -149,8 +167,6 @@ class Printer:
         if device.stall_seconds:
             self._stalled_until = time.monotonic() + device.stall_seconds
             device.stall_seconds = 0.0
-        if device.condition.powered != self._powered.is_set():
-            self._switch(on=device.condition.powered)
         for seconds, verb in device.healing:
             asyncio.get_running_loop().call_later(seconds, self.obey, {"do": verb})
         device.healing.clear()
@@ -159,14 +175,21 @@ class Printer:
         replies, device.outbox = device.outbox, []
         for reply in replies:
             self._answer(reply)
+        if device.condition.powered != self._powered.is_set():
+            self._switch(on=device.condition.powered)
 
     def _switch(self, *, on: bool) -> None:
         if on:
+            if self._client is not None:  # a serial line: nobody heard what was said into it meanwhile
+                self._client.close(reset=True)
             self._port.hear()
             self._powered.set()
             return
         self._powered.clear()
         self._port.deaf()
+        while not self._out.empty():  # said before the power went
+            client, data = self._out.get_nowait()
+            client.write_now(data)
         if self._client is not None:
             client, self._client = self._client, None
             client.close(reset=True)
@@ -187,7 +210,7 @@ class Printer:
                 return
             late = schedule.lasting.get(FaultName.REPLY_LATE)
             if late is not None and late.value:
-                asyncio.get_running_loop().call_later(late.value / 1000, self._enqueue, reply.data)
+                asyncio.get_running_loop().call_later(late.value / 1000, self._enqueue, reply.data, self._client)
                 return
             if schedule.holds(FaultName.REPLY_MERGE):
                 self._merging.append(reply.data)
@@ -195,18 +218,18 @@ class Printer:
                 return
         merged = b"".join(self._merging)
         self._merging.clear()
-        self._enqueue(merged + reply.data)
+        self._enqueue(merged + reply.data, self._client)
 
     def _flush_merged(self) -> None:
         if self._merging:
             merged = b"".join(self._merging)
             self._merging.clear()
-            self._enqueue(merged)
+            self._enqueue(merged, self._client)
 
-    def _enqueue(self, data: bytes) -> None:
+    def _enqueue(self, data: bytes, client: wire.Wire | None) -> None:
         # Nobody connected, nobody told: a network printer keeps no mail for a host that has gone.
-        if self._client is not None and self._device.condition.powered:
-            self._out.put_nowait((self._client, data))
+        if client is not None and client is self._client:
+            self._out.put_nowait((client, data))
 
     async def _write(self) -> None:
         while True:
@@ -262,13 +285,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise BadSettingError for numbers that cannot work."""
+    """Raise BadSetting for numbers that cannot work."""
     if options.width_dots % 8 or not 64 <= options.width_dots <= 4096:
-        raise BadSettingError(f"--width-dots {options.width_dots}: a multiple of 8 from 64 to 4096 is needed")
+        raise BadSetting(f"--width-dots {options.width_dots}: a multiple of 8 from 64 to 4096 is needed")
     if not 64 <= options.rx_bytes <= 1 << 26:
-        raise BadSettingError(f"--rx-bytes {options.rx_bytes}: 64 to 67108864 is allowed")
+        raise BadSetting(f"--rx-bytes {options.rx_bytes}: 64 to 67108864 is allowed")
     if options.speed < 0 or options.bytes_per_s < 0 or options.ahead_dots < 1 or options.cutter_gap_dots < 0:
-        raise BadSettingError(
+        raise BadSetting(
             "--speed and --bytes-per-s need 0 or more, --ahead-dots 1 or more, --cutter-gap-dots 0 or more"
         )
 
@@ -284,6 +307,7 @@ async def serve(options: argparse.Namespace) -> None:
         ahead_dots=options.ahead_dots, scan_raster=options.scan_raster,
     )  # fmt: skip
     port = wire.open_port(options.listen, options.pty, receive_bytes=65_536)
+    glyphs.kanji("札")  # loading the font takes longer than a ticket; not while a guest's first one prints
     device = Device(setup, first, events.say)
     printer = Printer(
         device, port, events, speed_mm_s=options.speed, bytes_per_s=options.bytes_per_s, raw=options.out / "printer.bin"

@@ -67,7 +67,7 @@ def mask(apdu: Apdu) -> bytes:
     data = bytearray(apdu.data)
     try:
         spans = fields.spans(apdu.data[start:])
-    except fields.BadFieldError:
+    except fields.BadField:
         return bytes(len(data))
     for tag, begin, end in spans:
         if tag == fields.SECRET_PAN:

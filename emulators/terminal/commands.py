@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from emulators.terminal import fields, messages
 from emulators.terminal.apdu import ACK, Apdu, nak
-from emulators.terminal.fields import BadFieldError, bcd, encode
+from emulators.terminal.fields import BadField, bcd, encode
 from emulators.terminal.ledger import State, Transaction
 from emulators.terminal.payment import IMPOSSIBLE, NEEDS_EOD, WRONG_CURRENCY, authorise
 from emulators.terminal.talk import Registration, Talk
@@ -18,16 +18,16 @@ CONFIG_RESERVED = 0x01
 VERSION_ASKED = 0x04
 
 
-class WrongPasswordError(Exception):
+class WrongPassword(Exception):
     """The three password bytes are not ours."""
 
 
 def password(talk: Talk, data: bytes) -> bytes:
-    """The data behind the password. Raises BadFieldError or WrongPasswordError."""
+    """The data behind the password. Raises BadField or WrongPassword."""
     if len(data) < 3:
-        raise BadFieldError("no password")
+        raise BadField("no password")
     if data[:3].hex() != talk.terminal.password:
-        raise WrongPasswordError
+        raise WrongPassword
     return data[3:]
 
 
@@ -35,7 +35,7 @@ async def registration(talk: Talk, command: Apdu) -> None:
     terminal = talk.terminal
     rest = password(talk, command.data)
     if not rest:
-        raise BadFieldError("no config byte")
+        raise BadField("no config byte")
     config, rest = rest[0], rest[1:]
     currency = terminal.currencies[0]
     # The currency has no tag of its own; two bytes that begin with 03 (yen is 03 92) are a currency all the same.
@@ -127,7 +127,7 @@ async def reversal(talk: Talk, command: Apdu) -> None:
     terminal = talk.terminal
     found = fields.decode(password(talk, command.data))
     if 0x87 not in found:
-        raise BadFieldError("no receipt number (87)")
+        raise BadField("no receipt number (87)")
     receipt = fields.number(found[0x87])
     amount = fields.number(found[0x04]) if 0x04 in found else None
     await talk.answer(ACK)
@@ -198,7 +198,7 @@ REGISTERED: dict[int, Run] = {
 
 
 async def obey(talk: Talk, command: Apdu) -> None:
-    """Do one command of the till, or say why not. Raises LineLostError."""
+    """Do one command of the till, or say why not. Raises LineLost."""
     terminal = talk.terminal
     payment = terminal.payments + 1
     if terminal.faults.of_command("no-answer", command.control, payment):
@@ -215,9 +215,9 @@ async def obey(talk: Talk, command: Apdu) -> None:
         return
     try:
         await run(talk, command)
-    except WrongPasswordError:
+    except WrongPassword:
         await talk.answer(ACK)
         await talk.fail(IMPOSSIBLE)
-    except BadFieldError as error:
+    except BadField as error:
         terminal.events.say("error", why=f"{command.name}: {error}", code=error.code)
         await talk.answer(nak(0x83))

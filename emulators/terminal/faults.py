@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from emulators.errors import BadSpecError
+from emulators.errors import BadSpec
 
 GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC} on standard input):
  of one payment (the next one, or @payment=N counted from the start, or :always)
@@ -31,7 +31,7 @@ GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC
   slow=MS               every message leaves MS late
   banner                bytes that are no ZVT greet each new TCP client
   split                 messages leave byte by byte
-  glue                  04 FF and what follows it leave in one piece
+  glue                  TCP: 80 00 00 leaves in one piece with the message after it
   repeat-none           06 20 has nothing to tell (06 1E)
   repeat-old            06 20 tells of the transaction before the last one
   repeat-wrong-tid, repeat-wrong-amount   06 20 tells of another terminal, of another amount
@@ -78,16 +78,14 @@ class Fault:
 
 
 def parse(spec: str) -> Fault:
-    """Parse one SPEC. Raises BadSpecError with one line that says what is allowed."""
+    """Parse one SPEC. Raises BadSpec with one line that says what is allowed."""
     head, *options = spec.split(":")
     head, _, trigger = head.partition("@")
     name, _, value = head.partition("=")
     if name not in PAYMENT | LASTING | FRAME:
-        raise BadSpecError(
-            f"fault {spec!r}: unknown name {name!r}; one of {', '.join(sorted(PAYMENT | LASTING | FRAME))}"
-        )
+        raise BadSpec(f"fault {spec!r}: unknown name {name!r}; one of {', '.join(sorted(PAYMENT | LASTING | FRAME))}")
     if value and name not in MAY_HAVE_VALUE:
-        raise BadSpecError(f"fault {spec!r}: {name} takes no value")
+        raise BadSpec(f"fault {spec!r}: {name} takes no value")
     check_value(spec, name, value)
     at = None
     if trigger:
@@ -95,10 +93,10 @@ def parse(spec: str) -> Fault:
         wanted = "frame" if name in FRAME else "payment"
         if which != wanted or not count.isdecimal() or int(count) < 1 or name in LASTING:
             allowed = "no trigger" if name in LASTING else f"@{wanted}=N with N from 1"
-            raise BadSpecError(f"fault {spec!r}: {name} takes {allowed}")
+            raise BadSpec(f"fault {spec!r}: {name} takes {allowed}")
         at = int(count)
     elif name in FRAME:
-        raise BadSpecError(f"fault {spec!r}: {name} needs @frame=N")
+        raise BadSpec(f"fault {spec!r}: {name} needs @frame=N")
     personality, always = None, False
     for option in options:
         if option == "always" and name in PAYMENT:
@@ -106,7 +104,7 @@ def parse(spec: str) -> Fault:
         elif option in set(Personality) and name == "ack-lost":
             personality = Personality(option)
         else:
-            raise BadSpecError(f"fault {spec!r}: unknown option {option!r}")
+            raise BadSpec(f"fault {spec!r}: unknown option {option!r}")
     return Fault(spec, name, value, at, personality, always)
 
 
@@ -114,9 +112,9 @@ def check_value(spec: str, name: str, value: str) -> None:
     hexadecimal = all(c in "0123456789abcdefABCDEF" for c in value)
     digits = {"decline": 2, "cancel": 2, "reversal": 2, "no-answer": 4, "busy": 4, "not-supported": 4}.get(name)
     if digits is not None and (value or name in NEED_VALUE) and (len(value) != digits or not hexadecimal):
-        raise BadSpecError(f"fault {spec!r}: {name} takes {digits} hexadecimal digits")
+        raise BadSpec(f"fault {spec!r}: {name} takes {digits} hexadecimal digits")
     if name == "slow" and not value.isdecimal():
-        raise BadSpecError(f"fault {spec!r}: slow takes milliseconds")
+        raise BadSpec(f"fault {spec!r}: slow takes milliseconds")
 
 
 class Faults:

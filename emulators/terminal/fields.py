@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from emulators.errors import EmulatorError
 
 
-class BadFieldError(EmulatorError):
+class BadField(EmulatorError):
     """Bytes that are no fields; the message says where."""
 
     code = "bad_field"
@@ -29,18 +29,18 @@ SECRET_TRACKS = (0x23, 0x24, 0x2D)
 
 
 def bcd(number: int, length_bytes: int) -> bytes:
-    """`number` as BCD. Raises BadFieldError if it does not fit."""
+    """`number` as BCD. Raises BadField if it does not fit."""
     digits = str(number)
     if number < 0 or len(digits) > length_bytes * 2:
-        raise BadFieldError(f"{number} does not fit {length_bytes} bytes of BCD")
+        raise BadField(f"{number} does not fit {length_bytes} bytes of BCD")
     return bytes.fromhex(digits.rjust(length_bytes * 2, "0"))
 
 
 def number(data: bytes) -> int:
-    """BCD to a number. Raises BadFieldError for a digit above 9."""
+    """BCD to a number. Raises BadField for a digit above 9."""
     text = data.hex()
     if not text.isdecimal():
-        raise BadFieldError(f"{data.hex(' ')} is not BCD")
+        raise BadField(f"{data.hex(' ')} is not BCD")
     return int(text)
 
 
@@ -50,7 +50,7 @@ def prefix(kind: int, length: int) -> bytes:
         return ber_length(length)
     digits = str(length)
     if len(digits) > -kind:
-        raise BadFieldError(f"{length} bytes do not fit a {'L' * -kind}VAR field")
+        raise BadField(f"{length} bytes do not fit a {'L' * -kind}VAR field")
     return bytes(0xF0 | int(digit) for digit in digits.rjust(-kind, "0"))
 
 
@@ -69,7 +69,7 @@ def encode(*fields: tuple[int, bytes]) -> bytes:
     for tag, value in fields:
         kind = LENGTHS[tag]
         if kind > 0 and len(value) != kind:
-            raise BadFieldError(f"field {tag:02X} takes {kind} bytes, not {len(value)}")
+            raise BadField(f"field {tag:02X} takes {kind} bytes, not {len(value)}")
         out.append(tag)
         if kind < 0:
             out += prefix(kind, len(value))
@@ -78,11 +78,11 @@ def encode(*fields: tuple[int, bytes]) -> bytes:
 
 
 def decode(data: bytes) -> dict[int, bytes]:
-    """All fields of `data`. Raises BadFieldError at the first byte that cannot be one; a field twice is one too."""
+    """All fields of `data`. Raises BadField at the first byte that cannot be one; a field twice is one too."""
     found: dict[int, bytes] = {}
     for tag, start, end in spans(data):
         if tag in found:
-            raise BadFieldError(f"field {tag:02X} twice")
+            raise BadField(f"field {tag:02X} twice")
         found[tag] = data[start:end]
     return found
 
@@ -95,10 +95,10 @@ def spans(data: bytes) -> list[tuple[int, int, int]]:
         tag = data[at]
         kind = LENGTHS.get(tag)
         if kind is None:
-            raise BadFieldError(f"unknown field {tag:02X} at {at}")
+            raise BadField(f"unknown field {tag:02X} at {at}")
         start, length = read_length(data, at + 1, kind)
         if start + length > len(data):
-            raise BadFieldError(f"field {tag:02X} at {at} is cut short")
+            raise BadField(f"field {tag:02X} at {at} is cut short")
         found.append((tag, start, start + length))
         at = start + length
     return found
@@ -112,20 +112,20 @@ def read_length(data: bytes, at: int, kind: int) -> tuple[int, int]:
         return read_ber_length(data, at)
     digits = data[at : at - kind]
     if len(digits) != -kind or any(digit & 0xF0 != 0xF0 or digit & 0x0F > 9 for digit in digits):
-        raise BadFieldError(f"no length at {at}: {digits.hex(' ')}")
+        raise BadField(f"no length at {at}: {digits.hex(' ')}")
     return at - kind, int("".join(str(digit & 0x0F) for digit in digits))
 
 
 def read_ber_length(data: bytes, at: int) -> tuple[int, int]:
     if at >= len(data):
-        raise BadFieldError(f"no length at {at}")
+        raise BadField(f"no length at {at}")
     first = data[at]
     if first < 0x80:
         return at + 1, first
     if first in {0x81, 0x82} and at + first - 0x80 < len(data):
         size = first - 0x80
         return at + 1 + size, int.from_bytes(data[at + 1 : at + 1 + size], "big")
-    raise BadFieldError(f"no length at {at}: {first:02x}")
+    raise BadField(f"no length at {at}: {first:02x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,11 @@ def tags(data: bytes) -> list[Tag]:
         tag, size = data[at], 1
         if tag & 0x1F == 0x1F:  # the tag goes on
             if at + 1 >= len(data):
-                raise BadFieldError(f"tag {tag:02X} is cut short")
+                raise BadField(f"tag {tag:02X} is cut short")
             tag, size = tag << 8 | data[at + 1], 2
         start, length = read_ber_length(data, at + size)
         if start + length > len(data):
-            raise BadFieldError(f"tag {tag:X} is cut short")
+            raise BadField(f"tag {tag:X} is cut short")
         found.append(Tag(tag, data[start : start + length]))
         at = start + length
     return found

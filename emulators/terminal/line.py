@@ -9,16 +9,16 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from emulators.terminal.apdu import Apdu, take
+from emulators.terminal.apdu import ACK, Apdu, take
 from emulators.wire import Wire
 
 ACK_BYTE, NAK_BYTE = 0x06, 0x15
 DLE, STX, ETX = 0x10, 0x02, 0x03
 REPEATS_MAX = 2
-FRAME_LIMIT_BYTES = 140_000
+GLUE_S = 0.05
 
 
-class LineLostError(Exception):
+class LineLost(Exception):
     """The till cannot be reached any more."""
 
 
@@ -114,6 +114,8 @@ class Line(ABC):
         self.watch = watch
         self.delay_s = 0.0
         self.split = False
+        self.glue = False
+        self._kept = b""
         self._inbox: asyncio.Queue[Apdu | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
         self.lost = False
@@ -123,19 +125,19 @@ class Line(ABC):
 
     @abstractmethod
     async def send(self, apdu: Apdu) -> None:
-        """Send one message. Raises LineLostError."""
+        """Send one message. Raises LineLost."""
 
     async def receive(self, timeout_s: float | None) -> Apdu | None:
-        """The next message, or None when `timeout_s` has passed. Raises LineLostError."""
+        """The next message, or None when `timeout_s` has passed. Raises LineLost."""
         if self.lost:
-            raise LineLostError
+            raise LineLost
         try:
             found = await asyncio.wait_for(self._inbox.get(), timeout_s)
         except TimeoutError:
             return None
         if found is None:
             self.lost = True
-            raise LineLostError
+            raise LineLost
         return found
 
     async def _write(self, data: bytes) -> None:
@@ -175,9 +177,20 @@ class TcpLine(Line):
 
     async def send(self, apdu: Apdu) -> None:
         if self.lost:
-            raise LineLostError
+            raise LineLost
         self.watch("out", apdu)
-        await self._write(apdu.encode())
+        if self.glue and apdu == ACK:
+            self._kept += apdu.encode()
+            asyncio.get_running_loop().call_later(GLUE_S, self._unglue)
+            return
+        kept, self._kept = self._kept, b""
+        await self._write(kept + apdu.encode())
+
+    def _unglue(self) -> None:
+        """Nothing followed: an acknowledgement cannot wait for ever."""
+        kept, self._kept = self._kept, b""
+        if not self.lost:
+            self.wire.write_now(kept)
 
 
 class SerialLine(Line):
@@ -233,7 +246,7 @@ class SerialLine(Line):
 
     async def send(self, apdu: Apdu) -> None:
         if self.lost:
-            raise LineLostError
+            raise LineLost
         self.watch("out", apdu)
         block = frame(apdu.encode())
         self._sending = True
@@ -252,4 +265,4 @@ class SerialLine(Line):
         finally:
             self._sending = False
         self.lost = True
-        raise LineLostError
+        raise LineLost

@@ -11,14 +11,15 @@ from emulators.terminal import fields, messages
 from emulators.terminal.apdu import ACK, Apdu, nak
 from emulators.terminal.faults import Personality
 from emulators.terminal.ledger import State, Transaction
-from emulators.terminal.line import LineLostError
+from emulators.terminal.line import LineLost
 from emulators.terminal.talk import Act, Customer, Talk, Terminal
 
 CANCELLED = 0x6C
 WRONG_CURRENCY = 0x6F
 IMPOSSIBLE = 0x83
 NEEDS_EOD = 0xF0
-HOLD_S_DEFAULT = 30
+HOLD_S_DEFAULT = 30  # field 01
+CARD_S = 60.0  # how long an attended terminal waits for its customer
 
 # Intermediate status: insert card, waiting for the host, sending auto-reversal, approved (take goods), declined.
 INSERT_CARD, ASKING_HOST, REVERSING, APPROVED, DECLINED = 0x0A, 0x04, 0x05, 0x1C, 0x1D
@@ -36,10 +37,10 @@ class Wanted:
 
 
 def parse(data: bytes, registered_currency: int) -> Wanted:
-    """Raises BadFieldError for what cannot be parsed or has no amount."""
+    """Raises BadField for what cannot be parsed or has no amount."""
     found = fields.decode(data)
     if 0x04 not in found:
-        raise fields.BadFieldError("no amount (04)")
+        raise fields.BadField("no amount (04)")
     last_seen: int | str | None = None
     for tag in fields.tags(found.get(fields.TLV_FIELD, b"")):
         if tag.tag == 0x1F1F:
@@ -71,10 +72,10 @@ class Payment:
 
     def break_line(self) -> None:
         self.talk.line.cut()
-        raise LineLostError
+        raise LineLost
 
     async def run(self) -> None:
-        """The whole payment. Raises LineLostError when the till is gone; the ledger is right by then."""
+        """The whole payment. Raises LineLost when the till is gone; the ledger is right by then."""
         wanted, terminal = self.wanted, self.terminal
         await self.talk.answer(ACK)
         self.resynchronise()
@@ -121,7 +122,7 @@ class Payment:
             await talk.pause(terminal.pause_s)
             return Customer(Act.CANCEL, int(fault.value or "6C", 16))
         if terminal.attended:
-            await talk.pause(self.wanted.hold_s, until=lambda: not terminal.customer.empty())
+            await talk.pause(CARD_S, until=lambda: not terminal.customer.empty())
         else:
             await talk.pause(terminal.pause_s, until=lambda: not terminal.customer.empty())
         if talk.abort_wanted:
@@ -156,7 +157,7 @@ class Payment:
         )
         try:
             await self.held(transaction)
-        except LineLostError:
+        except LineLost:
             self.fell_silent(self.terminal.ledger.transactions[transaction.trace], self.terminal.personality)
             raise
 
@@ -210,7 +211,7 @@ class Payment:
         """The amount of a partial issue (84 9D 07 04 ...), or None if it is none."""
         try:
             amount = fields.number(fields.decode(data)[0x04])
-        except (fields.BadFieldError, KeyError):
+        except (fields.BadField, KeyError):
             return None
         return amount if 0 < amount <= whole else None
 
@@ -272,7 +273,7 @@ async def authorise(talk: Talk, command: Apdu) -> None:
     assert terminal.registration is not None
     try:
         wanted = parse(command.data, terminal.registration.currency)
-    except fields.BadFieldError as error:
+    except fields.BadField as error:
         terminal.events.say("error", why=f"06 01: {error}", code=error.code)
         await talk.answer(nak(0x83))
         return

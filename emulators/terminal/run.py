@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from emulators import wire
-from emulators.errors import BadSettingError, BadSpecError
+from emulators.errors import BadSetting, BadSpec
 from emulators.events import Events, listen_for_commands, log
 from emulators.terminal import commands, faults
 from emulators.terminal.apdu import Apdu
 from emulators.terminal.faults import Personality
 from emulators.terminal.ledger import Ledger
-from emulators.terminal.line import Line, LineLostError, SerialLine, TcpLine
+from emulators.terminal.line import Line, LineLost, SerialLine, TcpLine
 from emulators.terminal.messages import Identity
 from emulators.terminal.payment import settle
 from emulators.terminal.talk import Act, Customer, Talk, Terminal
@@ -34,18 +34,20 @@ class Process:
         self._port = port
         self._t2_s = t2_s
         self._line: Line | None = None
+        self._client: wire.Wire | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         terminal = self._terminal
-        for transaction in terminal.ledger.open:  # power was lost before the till's answer counted
-            settle(terminal, transaction, terminal.personality, reason="restart")
         while True:
             client = await self._port.accept()
+            if self._task is not None and self._client is not None and self._client.hung_up():
+                await asyncio.wait({self._task}, timeout=SILENT_S)  # it is about to learn that its till has gone
             if self._task is not None and not self._task.done():
                 client.close(reset=True)
                 terminal.events.say("refused", client=client.name)
                 continue
+            self._client = client
             self._task = asyncio.create_task(self._serve(client))
 
     async def _serve(self, client: wire.Wire) -> None:
@@ -57,7 +59,7 @@ class Process:
             line = self._line = self._open(client)
             try:
                 await self._talk(line)
-            except LineLostError:
+            except LineLost:
                 pass
             finally:
                 await line.close()
@@ -77,6 +79,7 @@ class Process:
             slow = self._terminal.faults.lasting("slow")
             line.delay_s = int(slow.value) / 1000 if slow else 0.0
             line.split = self._terminal.faults.lasting("split") is not None
+            line.glue = self._terminal.faults.lasting("glue") is not None
             await commands.obey(talk, command)
 
     def _watch(self, direction: str, apdu: Apdu) -> None:
@@ -95,7 +98,7 @@ class Process:
         """A line from standard input."""
         try:
             self._do(command)
-        except BadSpecError as error:
+        except BadSpec as error:
             self._terminal.events.say("error", why=str(error), code=error.code)
             return
         self._terminal.events.say("done", do=command["do"])
@@ -116,9 +119,7 @@ class Process:
             case "heal":
                 terminal.faults.heal(str(command.get("fault")))
             case _:
-                raise BadSpecError(
-                    f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal'
-                )
+                raise BadSpec(f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal')
 
     async def close(self) -> None:
         while self._task is not None and not self._task.done():
@@ -160,11 +161,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     if len(options.password) != 6 or not options.password.isdecimal():
-        raise BadSettingError("--password needs six digits")
+        raise BadSetting("--password needs six digits")
     if not 0 <= options.tid <= 99_999_999:
-        raise BadSettingError(f"--tid {options.tid}: up to eight digits are allowed")
+        raise BadSetting(f"--tid {options.tid}: up to eight digits are allowed")
     if not options.brand.isascii() or not 1 <= len(options.brand) <= 24:
-        raise BadSettingError("--brand needs 1 to 24 ASCII characters")
+        raise BadSetting("--brand needs 1 to 24 ASCII characters")
     events = Events(sys.stdout)
 
     def now() -> datetime:
@@ -178,6 +179,8 @@ async def serve(options: argparse.Namespace) -> None:
         personality=Personality(options.personality), pause_s=options.pause_ms / 1000, host_s=options.host_ms / 1000,
         repeat_s=options.repeat_ms / 1000, attended=options.attended,
     )  # fmt: skip
+    for transaction in ledger.open:  # the power went before the till's answer counted
+        settle(terminal, transaction, terminal.personality, reason="restart")
     port = wire.open_port(options.listen, options.pty)
     process = Process(terminal, port, t2_s=options.t2_ms / 1000)
     loop = asyncio.get_running_loop()

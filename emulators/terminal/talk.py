@@ -120,7 +120,7 @@ class Talk:
             await self.line.send(nak(0x9C))
 
     async def ask(self, apdu: Apdu, timeout_s: float = T3_S) -> Apdu | None:
-        """Send a message and wait for its answer; None when none came in time. Raises LineLostError."""
+        """Send a message and wait for its answer; None when none came in time. Raises LineLost."""
         await self.line.send(apdu)
         return await self.await_answer(timeout_s)
 
