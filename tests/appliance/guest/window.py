@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 MODE = os.environ.get("SPIKE_MODE", "twice")
@@ -86,8 +87,8 @@ def main() -> None:
 
         def alive(self, _: float) -> None:
             notify("WATCHDOG=1")
-            with open("/proc/self/status", encoding="ascii") as status:
-                rss = next(row.split()[1] for row in status if row.startswith("VmRSS"))
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            rss = next(row.split()[1] for row in status.splitlines() if row.startswith("VmRSS"))
             say("alive", frames=self.frames, rss_mb=int(rss) // 1024)
 
     Spike().run()
