@@ -178,19 +178,22 @@ class ZvtTerminal:
             return nothing
         if request.amount.currency != self._options.currency or request.method is not Method.CARD:
             return replace(nothing, code="not_supported")
-        watch(Progress(Stage.CONNECTING))
-        try:
-            self._ensure()
-        except TerminalLinkError as error:  # nothing financial has been sent
-            return self._lost(error, replace(nothing, code=error.code))
         self._stop.clear()
         self._is_authorising = True
-        self._wire.trace.clear()
-        dialogue = self._dialogue(_Screen(watch), stop=self._stop, deadline_s=request.deadline_s)
         try:
-            return self._authorise(request, dialogue)
-        except TerminalLinkError as error:
-            return self._lost(error, replace(nothing, outcome=Outcome.UNKNOWN, code=error.code))
+            watch(Progress(Stage.CONNECTING))
+            try:
+                self._ensure()
+            except TerminalLinkError as error:  # nothing financial has been sent
+                return self._lost(error, replace(nothing, code=error.code))
+            if self._stop.is_set():
+                return replace(nothing, outcome=Outcome.CANCELLED, code="cancelled_before_sending")
+            self._wire.trace.clear()
+            dialogue = self._dialogue(_Screen(watch), stop=self._stop, deadline_s=request.deadline_s)
+            try:
+                return self._authorise(request, dialogue)
+            except TerminalLinkError as error:
+                return self._lost(error, replace(nothing, outcome=Outcome.UNKNOWN, code=error.code))
         finally:
             self._is_authorising = False
 
@@ -297,6 +300,8 @@ class ZvtTerminal:
                 if self._holds:
                     return self._begin_hold(request, dialogue, status)
                 approved, failed = status, None
+            elif status.result is None:  # neither yes nor no: to answer it could be to consent
+                return self._foreign(request)
             else:
                 failed = status  # a wrong PIN may be asked for again: another 04 0F follows
             dialogue.answer(commands.OK)
@@ -307,10 +312,9 @@ class ZvtTerminal:
                 customer_receipt=receipts.customer,
                 merchant_receipt=receipts.merchant,
             )
-        if approved is not None or (unit.control == messages.COMPLETION and failed is None):
+        if approved is not None or unit.control == messages.COMPLETION:
             return self._evidence(Outcome.UNKNOWN, "contradicts", request, approved)
-        result = messages.aborted(unit).result if unit.control == messages.ABORTED else None
-        result = result if failed is None or failed.result is None else failed.result
+        result = messages.aborted(unit).result if failed is None else failed.result
         return self._evidence(_failure(result), codes.result_code(result), request, failed)
 
     def _begin_hold(self, request: PayRequest, dialogue: Dialogue, status: StatusInfo) -> Evidence:
@@ -377,6 +381,10 @@ class ZvtTerminal:
             ),
             keep_unit=True,
         )
+        if spoken.answer.control == commands.WAIT.control:
+            # On a serial line a terminal does not notice that the kiosk started anew: it may still wait for the card of a
+            # guest who is gone, and must not take the next one's.
+            self._wire.send(commands.abort())
         if not spoken.is_complete:
             raise TerminalLinkError(f"registration refused: {_refusal(spoken.answer)}")
         end = messages.completion(spoken.statuses[-1])

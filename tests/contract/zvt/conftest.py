@@ -117,9 +117,7 @@ class Till:
     def request(self, amount: int = 3300, deadline_s: int = 30) -> PayRequest:
         self.attempts += 1
         name = AttemptId(f"a{self.attempts}")
-        return PayRequest(
-            name, OrderRef("o1"), Money(amount, "JPY"), Method.CARD, deadline_s, self.terminal.baseline()
-        )
+        return PayRequest(name, OrderRef("o1"), Money(amount, "JPY"), Method.CARD, deadline_s, self.terminal.baseline())
 
     def authorise(self, request: PayRequest) -> Evidence:
         self.progress.clear()
