@@ -124,8 +124,7 @@ class Process:
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task}, timeout=SILENT_S)
         self._port.close()
 
 
