@@ -172,14 +172,18 @@ class Line:
 
     # --- questions ----------------------------------------------------------------------------------------------------------
 
-    def ask(self) -> None:
-        """Ask how the printer is, when nothing else waits to be sent and the last round has been answered."""
+    def ask(self, *, busy: bool) -> None:
+        """Ask how the printer is, when nothing else waits to be sent and the last round has been answered.
+
+        `busy`: a document is at the printer. Raises LinkError for an idle printer that fell silent and knows no barrier.
+        """
         if not self.up or not self.asks:
             return
         now = self._clock.monotonic_s()
         if self._questions or self._barrier or self._outbox:
             if now - self._asked_at_s > SILENT_AFTER_S and now - self._heard_at_s > SILENT_AFTER_S:
-                self._fall_silent()
+                self._asked_at_s = now
+                self._fall_silent(busy=busy)
             return
         if now - self._asked_at_s < ASK_EVERY_S:
             return
@@ -192,12 +196,17 @@ class Line:
             self._questions.ask(n)
         self.put(b"".join(commands.ask(n) for n in (1, 2, 3, 4)))
 
-    def _fall_silent(self) -> None:
+    def _fall_silent(self, *, busy: bool) -> None:
+        """Unknown from now on. Each time round another barrier is sent: the one before may have been lost like the rest."""
         if not self.silent:
             log.warning("printer_silent")
             self.silent = True
             if not self.state.interrupted:
                 self.state = PrinterState()
-            if self._profile.asb:
-                self._barrier = True
-                self.put(commands.ARM)
+        if self._outbox:
+            return
+        if self._profile.asb:
+            self._barrier = True
+            self.put(commands.ARM)
+        elif not busy:
+            raise LinkError("the printer does not answer")

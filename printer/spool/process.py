@@ -114,7 +114,7 @@ class Spool:
                 self._looked_at_s = now
                 self._press.look()
             self._press.step()
-            self._line.ask()
+            self._line.ask(busy=self._press.busy)
             if self._line.up:
                 self._line.write()
         except LinkError as error:
