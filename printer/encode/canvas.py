@@ -30,7 +30,7 @@ BLACK, WHITE = 0, 255
 _TABLE = [WHITE if level < THRESHOLD else BLACK for level in range(256)]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _face(em: int, bold: bool) -> ImageFont.FreeTypeFont:  # noqa: FBT001 a cache key
     """An open font of one size. Each costs three megabytes and two milliseconds, so few are kept; the glyphs are."""
     name = FONTS / f"NotoSansCJK-{'Bold' if bold else 'Regular'}.ttc"
