@@ -26,17 +26,61 @@ THRESHOLD = 140
 EM_DOTS_MIN = 20
 _RULES = {Weight.THIN: 3, Weight.THICK: 5, Weight.DASHED: 3, Weight.CUT: 4}
 _DASHES = {Weight.DASHED: (6, 4), Weight.CUT: (10, 6)}
-_BLACK, _WHITE = 0, 255
-_TABLE = [_WHITE if level < THRESHOLD else _BLACK for level in range(256)]
+BLACK, WHITE = 0, 255
+_TABLE = [WHITE if level < THRESHOLD else BLACK for level in range(256)]
 
 
-@lru_cache(maxsize=32)
-def font(em: int, bold: bool, directory: Path = FONTS) -> ImageFont.FreeTypeFont:  # noqa: FBT001 a cache key
-    name = directory / f"NotoSansCJK-{'Bold' if bold else 'Regular'}.ttc"
+@lru_cache(maxsize=2)
+def _face(em: int, bold: bool) -> ImageFont.FreeTypeFont:  # noqa: FBT001 a cache key
+    """An open font of one size. Each costs three megabytes and two milliseconds, so few are kept; the glyphs are."""
+    name = FONTS / f"NotoSansCJK-{'Bold' if bold else 'Regular'}.ttc"
     try:
         return ImageFont.truetype(str(name), em, index=0, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
         raise EncodeError(f"{name}: the font cannot be opened (Debian package fonts-noto-cjk)") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Glyph:
+    """One character, smooth: `mask` stands at (left, top) from the origin on the baseline; None where there is nothing to see."""
+
+    mask: Pillow.Image | None
+    left: int
+    top: int
+    advance: int
+
+
+@lru_cache(maxsize=4096)
+def glyph(character: str, em: int, bold: bool) -> Glyph:  # noqa: FBT001 a cache key
+    """Raises EncodeError where the font is not installed."""
+    face = _face(em, bold)
+    left, top, right, bottom = (int(edge) for edge in face.getbbox(character, anchor="ls"))
+    advance = round(face.getlength(character))
+    if right <= left or bottom <= top:
+        return Glyph(None, 0, 0, advance)
+    mask = Pillow.new("L", (right - left, bottom - top), 0)
+    ImageDraw.Draw(mask).text((-left, -top), character, fill=255, font=face, anchor="ls")
+    return Glyph(mask, left, top, advance)
+
+
+def write(
+    canvas: Pillow.Image, x: int, baseline: int, text: str, *, em: int, bold: bool, ink: int, spacing: int = 0
+) -> None:
+    """Set `text` on a canvas of mode L, character by character; the font has no kerning for what stands on paper."""
+    for character in text:
+        found = glyph(character, em, bold)
+        if found.mask is not None:
+            canvas.paste(ink, (x + found.left, baseline + found.top), found.mask)
+        x += found.advance + spacing
+
+
+def width(text: str, *, em: int, bold: bool) -> int:
+    return sum(glyph(character, em, bold).advance for character in text)
+
+
+def as_bits(canvas: Pillow.Image) -> Pillow.Image:
+    """Mode L to mode 1, in which 1 is black."""
+    return canvas.point(_TABLE, "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +106,8 @@ class RasterMetrics:
         return max(self.scale(DOTS[size]), EM_DOTS_MIN)
 
     def advance(self, run: Run) -> int:
-        spacing = self.scale(run.spacing)
-        if spacing:
-            return (
-                sum(round(font(self.em(run.size), run.bold).getlength(mark)) + spacing for mark in run.text) - spacing
-            )
-        return round(font(self.em(run.size), run.bold).getlength(run.text))
+        long = width(run.text, em=self.em(run.size), bold=run.bold)
+        return long + self.scale(run.spacing) * max(len(run.text) - 1, 0)
 
     def ascent(self, size: Size) -> int:
         em = self.em(size)
@@ -92,68 +132,64 @@ class RasterMetrics:
 
 def draw(page: Page, metrics: RasterMetrics) -> Pillow.Image:
     """The page as a picture of mode 1 in which 1 is black (so that its bytes are what GS v 0 takes)."""
-    canvas = Pillow.new("L", (page.width, max(page.height, 1)), _WHITE)
+    canvas = Pillow.new("L", (page.width, max(page.height, 1)), WHITE)
     pen = ImageDraw.Draw(canvas)
     for box in page.boxes:
         match box:
             case Border():
                 _border(pen, box, metrics)
             case RuleBox():
-                _rule(pen, box, metrics)
+                _rule(canvas, pen, box, metrics)
             case Glyphs():
-                _glyphs(pen, box, metrics)
+                write(
+                    canvas,
+                    box.x,
+                    box.baseline,
+                    box.run.text,
+                    em=metrics.em(box.run.size),
+                    bold=box.run.bold,
+                    ink=WHITE if box.white else BLACK,
+                    spacing=metrics.scale(box.run.spacing),
+                )
             case QrBox():
                 canvas.paste(_qr(box), (box.x, box.y))
             case Picture():
-                canvas.paste(_BLACK, (box.x, box.y), Pillow.frombytes("1", (box.width, box.height), box.image.bits))
-    return canvas.point(_TABLE, "1")
+                canvas.paste(BLACK, (box.x, box.y), Pillow.frombytes("1", (box.width, box.height), box.image.bits))
+    return as_bits(canvas)
 
 
-def _glyphs(pen: ImageDraw.ImageDraw, box: Glyphs, metrics: RasterMetrics) -> None:
-    face = font(metrics.em(box.run.size), box.run.bold)
-    fill = _WHITE if box.white else _BLACK
-    spacing = metrics.scale(box.run.spacing)
-    if not spacing:
-        pen.text((box.x, box.baseline), box.run.text, fill=fill, font=face, anchor="ls")
-        return
-    x = box.x
-    for mark in box.run.text:
-        pen.text((x, box.baseline), mark, fill=fill, font=face, anchor="ls")
-        x += round(face.getlength(mark)) + spacing
-
-
-def _rule(pen: ImageDraw.ImageDraw, box: RuleBox, metrics: RasterMetrics) -> None:
+def _rule(canvas: Pillow.Image, pen: ImageDraw.ImageDraw, box: RuleBox, metrics: RasterMetrics) -> None:
     thick = _RULES[box.weight]
     y = box.y + (box.height - thick) // 2
     right = box.x + box.width
     if box.weight not in _DASHES:
-        pen.rectangle((box.x, y, right - 1, y + thick - 1), fill=_BLACK)
+        pen.rectangle((box.x, y, right - 1, y + thick - 1), fill=BLACK)
         return
     gap = range(0)
     if box.label:
-        face = font(metrics.em(Size.SMALL), bold=False)
-        long = round(face.getlength(box.label))
+        em = metrics.em(Size.SMALL)
+        long = width(box.label, em=em, bold=False)
         x = box.x + (box.width - long) // 2
-        pen.text((x, box.y + metrics.ascent(Size.SMALL)), box.label, fill=_BLACK, font=face, anchor="ls")
+        write(canvas, x, box.y + metrics.ascent(Size.SMALL), box.label, em=em, bold=False, ink=BLACK)
         gap = range(x - 14, x + long + 14)
     on, off = _DASHES[box.weight]
     for x in range(box.x, right, on + off):
         end = min(x + on, right)
         if x not in gap and end not in gap:
-            pen.rectangle((x, y, end - 1, y + thick - 1), fill=_BLACK)
+            pen.rectangle((x, y, end - 1, y + thick - 1), fill=BLACK)
 
 
 def _border(pen: ImageDraw.ImageDraw, box: Border, metrics: RasterMetrics) -> None:
     edges = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
     if box.look is Look.SOLID:
-        pen.rectangle(edges, fill=_BLACK)
+        pen.rectangle(edges, fill=BLACK)
     else:
-        pen.rectangle(edges, outline=_BLACK, width=max(metrics.scale(4), 3))
+        pen.rectangle(edges, outline=BLACK, width=max(metrics.scale(4), 3))
 
 
 def _qr(box: QrBox) -> Pillow.Image:
     rows = modules(box.text)
     small = Pillow.frombytes(
-        "L", (len(rows), len(rows)), bytes(_BLACK if dark else _WHITE for row in rows for dark in row)
+        "L", (len(rows), len(rows)), bytes(BLACK if dark else WHITE for row in rows for dark in row)
     )
     return small.resize((box.side, box.side), Pillow.Resampling.NEAREST)

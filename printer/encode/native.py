@@ -214,26 +214,22 @@ class _Pen:
     def _drawn(self, line: list[Glyphs], high: int) -> None:
         """A line that the printer's font may lack, as a picture of the same cells."""
         from PIL import Image as Pillow
-        from PIL import ImageDraw
 
-        from printer.encode.canvas import THRESHOLD, font
+        from printer.encode.canvas import BLACK, WHITE, as_bits, width, write
 
-        width = self._profile.cells * CELL_DOTS
-        canvas = Pillow.new("L", (width, high + _LEAD_DOTS), 255)
-        pen = ImageDraw.Draw(canvas)
+        across = self._profile.cells * CELL_DOTS
+        canvas = Pillow.new("L", (across, high + _LEAD_DOTS), WHITE)
         for glyphs in line:
             wide, tall = _factors(glyphs.run.size)
+            em = min(wide, tall) * EM_DOTS
             x = glyphs.x
             for character in glyphs.run.text:
                 span = sjis.cells(character) * wide * CELL_DOTS
-                face = font(min(tall * EM_DOTS, wide * EM_DOTS), glyphs.run.bold)
-                pen.text(
-                    (x + (span - face.getlength(character)) / 2, high - 3), character, fill=0, font=face, anchor="ls"
-                )
+                left = x + (span - width(character, em=em, bold=glyphs.run.bold)) // 2
+                write(canvas, left, high - 3, character, em=em, bold=glyphs.run.bold, ink=BLACK)
                 x += span
-        picture = canvas.point([255 if level < THRESHOLD else 0 for level in range(256)], "1")
-        self.out += strips(rows_of(picture.tobytes(), width, picture.height), self._profile)
-        self.dots += picture.height
+        self.out += strips(rows_of(as_bits(canvas).tobytes(), across, canvas.height), self._profile)
+        self.dots += canvas.height
 
 
 def _shifted(row: bytes, x: int, width: int) -> bytes:

@@ -81,6 +81,7 @@ _job = select(print_job).where(print_job.c.id == bindparam("job"))
 _parts = select(print_part).where(print_part.c.job == bindparam("job")).order_by(print_part.c.seq)
 _shas = select(print_part.c.sha256).where(print_part.c.job == bindparam("job")).order_by(print_part.c.seq)
 _states = select(print_part.c.state).where(print_part.c.job == bindparam("job"))
+_is_held = select(print_job.c.ruled).where(print_job.c.id == bindparam("job"))
 _set_part = (
     update(print_part)
     .where(print_part.c.job == bindparam("b_job"), print_part.c.seq == bindparam("b_seq"))
@@ -229,9 +230,10 @@ def record(
 
 
 def refresh(connection: Connection, job_id: str) -> State:
-    """Give a job the state that its parts have together."""
+    """Give a job the state that its parts have together; unfinished and waiting for a ruling, it is in doubt."""
     states = {State(state) for state in connection.execute(_states, {"job": job_id}).scalars()}
-    state = _together(states)
+    held = connection.execute(_is_held, {"job": job_id}).scalar() == 0
+    state = State.IN_DOUBT if held and states & set(UNFINISHED) else _together(states)
     connection.execute(_set_job_state, {"b_job": job_id, "b_state": state})
     return state
 

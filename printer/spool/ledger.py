@@ -173,6 +173,7 @@ def doubt(connection: Connection, part: Part, why: str, *, now: datetime) -> boo
     if not _step(connection, part, State.IN_DOUBT, None):
         return False
     connection.execute(_hold, {"b_job": part.job})
+    refresh(connection, part.job)
     record(connection, part.job, part.seq, "in_doubt", why, now=now)
     return True
 
@@ -199,6 +200,7 @@ def unsend(connection: Connection, part: Part, *, now: datetime) -> bool:
 def hold(connection: Connection, part: Part, why: str, *, now: datetime) -> None:
     """A part that cannot be printed at all (a bug, a missing font): its job waits, untouched."""
     connection.execute(_hold, {"b_job": part.job})
+    refresh(connection, part.job)
     record(connection, part.job, part.seq, "unprintable", why, now=now)
 
 

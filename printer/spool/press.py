@@ -26,7 +26,7 @@ from printer.status import Cleared, Event, InOrder, Noise, Paper, Printed, WentO
 from sync.store import reading
 from tickets.clock import Clock
 
-ASK_AGAIN_AFTER_S = 3.0
+ASK_AGAIN_AFTER_S = 2.0
 """A process id that has not come by then is asked for with a second one; the printer answers in order, so nothing is assumed."""
 
 CLEAR_AGAIN_AFTER_S = 5.0
@@ -169,7 +169,7 @@ class Press:
             case Phase.IDLE:
                 if self._line.ready and self._hungry:
                     self._start(None)
-                elif self._line.state.cutter_error and not self._line.state.cover_open:
+                elif self._line.state.cutter_error:
                     self._recover(now)
             case Phase.PRINTING:
                 self._written(now)
@@ -368,8 +368,13 @@ class Press:
         self._line.greet()
 
     def _recover(self, now: float) -> None:
-        """After a cutter error: the printer tries its cutter again; while it is still jammed, that is refused."""
-        if now - self._recovered_at_s > RECOVER_EVERY_S:
+        """After a cutter error: have the printer try its cutter again, at once when the cover has been closed, else now and then.
+
+        While it is still jammed the printer refuses; while the cover is open a hand may be inside, so nothing is asked.
+        """
+        if self._line.state.cover_open:
+            self._recovered_at_s = 0.0
+        elif now - self._recovered_at_s > RECOVER_EVERY_S:
             self._recovered_at_s = now
             self._line.put(commands.RECOVER)
             self._line.greet()
