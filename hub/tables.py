@@ -265,6 +265,7 @@ lease = Table(
     metadata,
     Column("slot", Text, primary_key=True),
     Column("device", LargeBinary, primary_key=True),
+    Column("incarnation", _Big, primary_key=True),
     Column("quantity", Integer, nullable=False),
 )
 short_block = Table(
@@ -274,6 +275,7 @@ short_block = Table(
     Column("first", Integer, primary_key=True),
     Column("last", Integer, nullable=False),
     Column("device", LargeBinary, nullable=False),
+    Column("incarnation", _Big, nullable=False),
     Column("at", Text, nullable=False),
 )
 

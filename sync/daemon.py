@@ -313,6 +313,8 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
     shared.tell(generation=downloader.generation)
     if pulled.changed:
         shared.ring(GATE_BELL, KIOSK_BELL)
+    if pulled.granted and shared.identity.role is Role.KIOSK:
+        shared.ring(SYNC_BELL)  # new slots may want a lease
 
 
 def _not_reached(shared: Shared, who: str, error: Exception) -> None:

@@ -190,8 +190,7 @@ class Downloader:
     def _switch(self) -> None:
         """The next generation is whole: everyone reads it from here on; all but it and the last good one are removed."""
         assert self._next is not None
-        with self._next.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        _fold_in(self._next)
         with self._journal.write() as connection:
             grants.forget_unseen(connection, self._seen)
             grants.switch_generation(connection, self._next_number, at=self._clock.now_utc().isoformat())
@@ -230,6 +229,17 @@ class Downloader:
         path = self._state.cache(number)
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _fold_in(target: Cache) -> None:
+    """Move a new generation's log into its file, outside of any transaction. Whoever reads it meanwhile only makes it wait for later."""
+    connection = target.engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.close()
+    finally:
+        connection.close()
 
 
 def _nobody(event: str, detail: str) -> None:

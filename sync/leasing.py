@@ -106,4 +106,4 @@ class LeaseKeeper:
                 left = sum(len(part) for part in ranges) - self._spending.numbers[length]
                 if not ranges or left * 2 < len(ranges[-1]):
                     blocks.append((length, len(ranges) + 1))
-        return LeaseRequest(slots=tuple(slots), blocks=tuple(blocks))
+        return LeaseRequest(self._journal.incarnation, slots=tuple(slots), blocks=tuple(blocks))

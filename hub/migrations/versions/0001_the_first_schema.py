@@ -78,8 +78,9 @@ def upgrade() -> None:
         "lease",
         sa.Column("slot", sa.Text(), nullable=False),
         sa.Column("device", sa.LargeBinary(), nullable=False),
+        sa.Column("incarnation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("quantity", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("slot", "device"),
+        sa.PrimaryKeyConstraint("slot", "device", "incarnation"),
     )
     op.create_table(
         "meta",
@@ -231,6 +232,7 @@ def upgrade() -> None:
         sa.Column("first", sa.Integer(), nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("device", sa.LargeBinary(), nullable=False),
+        sa.Column("incarnation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("length", "first"),
     )
