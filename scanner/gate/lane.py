@@ -209,8 +209,8 @@ class Lane:
     def settle_interrupted(self) -> int:
         """At start, before the first scan: settle each PENDING row without a verdict, and chain it. Returns how many there were.
 
-        The arbiter knows whether it granted; where nobody answers the use counts, whatever the policy, because the light may have
-        been green. Raises JournalDamaged or NotDurable.
+        The arbiter knows whether it granted. Wherever the light may have been green the use counts: when nobody answers, whatever the
+        policy, and when it is denied now but silence would have let the guest in then. Raises JournalDamaged or NotDurable.
         """
         with self._journal.read() as connection:
             rows = ledger.open_rows(connection)
@@ -218,6 +218,8 @@ class Lane:
         for row in rows:
             taken = _taken_of_row(row)
             answer = self._ask(taken)
+            if isinstance(answer, Denied) and taken.policy is OfflinePolicy.ADMIT_AND_REPORT:
+                answer = None
             verdict = settle(taken.claim, answer, OfflinePolicy.ADMIT_AND_REPORT)
             at = self._clock.now_utc()
             with ledger.durable(self._journal) as connection:
