@@ -23,7 +23,7 @@ FAMILY = [(1, 2, None), (2, 1, None), (10, 1, None)]
 
 
 class Counter:
-    def __init__(self, directory: Path, *, terminal: list[str], printer: list[str]) -> None:
+    def __init__(self, directory: Path, *, terminal: list[str], printer: list[str], spool: bool = True) -> None:
         self.directory = directory
         self.logs = directory / "logs"
         self.logs.mkdir(parents=True)
@@ -35,7 +35,8 @@ class Counter:
         self.start_terminal(terminal)
         self._printer_arguments = printer
         self.start_printer(printer)
-        self.start_spool()
+        if spool:
+            self.start_spool()
         self.engine = None
         self.situation: Situation | None = None
         self.turn = 0
