@@ -32,13 +32,14 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Something to touch with a word and an icon."""
+    """Something to touch with a word and an icon. `short` is the word where a panel has little room, else empty."""
 
     name: str
     label: str
     icon: str
     touch: Touch | None
     note: str = ""
+    short: str = ""
 
 
 class StubKind(StrEnum):
