@@ -24,7 +24,7 @@ class Fact(Placed):
 
 
 class LanguageKey(Press):
-    data = ObjectProperty(Key("", "", "", None))
+    data = ObjectProperty(Key("", "", "", None), rebind=True)
     first = BooleanProperty(defaultvalue=False)
 
 
@@ -103,5 +103,7 @@ class Tear(Placed):
                 x, y = (centre, self.center_y) if across else (self.center_x, centre)
                 token = "sumi" if across else "paper"
                 Rectangle(
-                    texture=disc_of(token, notch), pos=(round(x) - notch // 2, round(y) - notch // 2), size=(notch, notch)
+                    texture=disc_of(token, notch),
+                    pos=(round(x) - notch // 2, round(y) - notch // 2),
+                    size=(notch, notch),
                 )

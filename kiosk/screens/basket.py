@@ -17,7 +17,7 @@ ROW_MAX = 33.5
 
 
 class BasketRow(Placed):
-    data = ObjectProperty(LineView("", "", "", "", NOTHING))
+    data = ObjectProperty(LineView("", "", "", "", NOTHING), rebind=True)
     lined = BooleanProperty(defaultvalue=True)
     noted = BooleanProperty(defaultvalue=True)
     picture = ListProperty([32, 25])
@@ -46,7 +46,7 @@ class BasketRow(Placed):
 
 
 class TaxRow(Placed):
-    data = ObjectProperty(TaxView("", NOTHING, "", NOTHING))
+    data = ObjectProperty(TaxView("", NOTHING, "", NOTHING), rebind=True)
 
 
 class Note(Box):

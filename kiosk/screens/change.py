@@ -12,7 +12,7 @@ from kiosk.visit.views import Key, LineView
 
 
 class ChangeRow(Press):
-    data = ObjectProperty((LineView("", "", "", "", NOTHING), Key("", "", "", None)))
+    data = ObjectProperty((LineView("", "", "", "", NOTHING), Key("", "", "", None)), rebind=True)
 
 
 class ChangeScreen(Screen):

@@ -6,7 +6,7 @@ from kivy.properties import ListProperty, StringProperty
 
 from kiosk.screens.frame import Screen
 from kiosk.screens.icons import Icon
-from kiosk.screens.metric import panel, pick
+from kiosk.screens.metric import pick
 from kiosk.screens.patches import Block, Disc
 from kiosk.screens.placed import Placed
 from kiosk.screens.text import Text
@@ -31,16 +31,19 @@ class Steps(Placed):
             return
         step = self.at[3] / count
         x, side = pick(15.5, 9.0), pick(13.0, 8.0)
-        self.add_widget(
-            Block(at=[x - 0.7, step / 2, 1.4, step * (count - 1)], tone="line")
-        )
+        self.add_widget(Block(at=[x - 0.7, step / 2, 1.4, step * (count - 1)], tone="line"))
         for index, (title, note, state) in enumerate(self.steps):
             middle = step * (index + 0.5)
             box = [x - side / 2, middle - side / 2, side, side]
             if state is StationState.PASSED:
                 self.add_widget(Disc(at=box, tone="ai"))
                 self.add_widget(
-                    Icon(at=[x - side * 0.3, middle - side * 0.3, side * 0.6, side * 0.6], name="tick", tone="surface", stroke=3.2)
+                    Icon(
+                        at=[x - side * 0.3, middle - side * 0.3, side * 0.6, side * 0.6],
+                        name="tick",
+                        tone="surface",
+                        stroke=3.2,
+                    )
                 )
             elif state is StationState.HERE:
                 self.add_widget(Disc(at=box, tone="ai_tint", edge="ai", edge_mm=1.8))
@@ -65,4 +68,3 @@ class ClaimScreen(Screen):
     def _lay(self, *_: object) -> None:
         latin = self.view.title.isascii()
         self.flat = self.view.title.replace("\n", " " if latin else "")
-        assert panel() is not None

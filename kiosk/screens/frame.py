@@ -11,10 +11,14 @@ from kiosk.screens.metric import panel, pick, px
 from kiosk.screens.patches import Block, Box, Disc, Press, disc_of
 from kiosk.screens.placed import Placed
 from kiosk.screens.text import Text
-from kiosk.visit.views import Bar, Key, Left, Mark, StationState, StubKind
+from kiosk.visit.views import Bar, Frame, Key, Left, Mark, StationState, Stub, StubKind, TicketView
 from tickets.look import rgb
 
 STUB_MM: Final = (84.0, 41.0)
+
+NO_BAR: Final = Bar("", "", "", "", None, Stub(StubKind.NONE))
+NO_FRAME: Final = Frame("", "", "", "", (), "", "", NO_BAR, (), lowered=False)
+"""What stands before a rule has bound the real ones."""
 
 MARK_TONES: Final = {Mark.PLENTY: "matsu", Mark.FEW: "kaki", Mark.SOLD_OUT: "ash", Mark.UNKNOWN: "ink2"}
 
@@ -22,14 +26,14 @@ MARK_TONES: Final = {Mark.PLENTY: "matsu", Mark.FEW: "kaki", Mark.SOLD_OUT: "ash
 class Screen(Placed):
     """A whole screen of one view. `view` is replaced as the visit goes on; what did not change is not drawn again."""
 
-    view = ObjectProperty(None)
+    view = ObjectProperty(None, rebind=True)
     question_top = NumericProperty(55)
     titled = BooleanProperty(defaultvalue=True)
     """Whether the question stands in the head where a panel has no line of its own for it."""
 
 
 class Head(Placed):
-    view = ObjectProperty(None)
+    view = ObjectProperty(NO_FRAME, rebind=True)
     titled = BooleanProperty(defaultvalue=True)
 
 
@@ -71,9 +75,7 @@ class StationLine(Placed):
         step = (last - first) / (count - 1)
         for index in range(count - 1):
             passed = self.stations[index].state is StationState.PASSED
-            self.add_widget(
-                Block(at=[first + index * step, 5.3, step, 1.4], tone="ai" if passed else "line")
-            )
+            self.add_widget(Block(at=[first + index * step, 5.3, step, 1.4], tone="ai" if passed else "line"))
         for index, station in enumerate(self.stations):
             x = first + index * step
             here = station.state is StationState.HERE
@@ -128,14 +130,16 @@ class Perforation(Placed):
             Color(1, 1, 1, 1)
             for centre in (self.y, self.top):
                 Rectangle(
-                    texture=disc_of("paper", notch), pos=(x - notch // 2, round(centre) - notch // 2), size=(notch, notch)
+                    texture=disc_of("paper", notch),
+                    pos=(x - notch // 2, round(centre) - notch // 2),
+                    size=(notch, notch),
                 )
 
 
 class BarWidget(Placed):
     """The ticket at the bottom: what I have and what it costs, and the stub behind the perforation."""
 
-    bar = ObjectProperty(Bar("", "", "", "", None, None))  # type: ignore[arg-type]
+    bar = ObjectProperty(NO_BAR, rebind=True)
     width_mm = NumericProperty(239.7)
     height_mm = NumericProperty(42)
     stub_x = NumericProperty(155.7)
@@ -153,7 +157,7 @@ class BarWidget(Placed):
 
     def _lay(self, *_: object) -> None:
         bar: Bar = self.bar
-        if bar.stub is None or self.at[2] <= 0:
+        if self.at[2] <= 0:
             return
         self.width_mm, self.height_mm = self.at[2], self.at[3]
         stubbed = bar.stub.kind is not StubKind.NONE
@@ -181,7 +185,7 @@ class BarWidget(Placed):
 class KeyButton(Press):
     """One of the keys that never move."""
 
-    data = ObjectProperty(Key("", "", "", None))
+    data = ObjectProperty(Key("", "", "", None), rebind=True)
     word_tone = StringProperty("ink")
 
     def on_data(self, *_: object) -> None:
@@ -239,7 +243,7 @@ class TicketRow(Placed):
 class TicketCard(Box):
     """The ticket that grows."""
 
-    view = ObjectProperty(None)
+    view = ObjectProperty(TicketView("", "", (), ""), rebind=True)
     picture_w = NumericProperty(72)
     tear = NumericProperty(187.6)
 
@@ -251,8 +255,6 @@ class TicketCard(Box):
         self._lay()
 
     def _lay(self, *_: object) -> None:
-        if self.view is None:
-            return
         rows = self.view.rows
         while len(self._rows) < len(rows):
             row = TicketRow()
@@ -270,7 +272,7 @@ class TicketCard(Box):
 class LeftMark(Placed):
     """〇 余裕あり, △ 残り 6, × 売切: shape, word and colour."""
 
-    left = ObjectProperty(Left(Mark.PLENTY, ""))
+    left = ObjectProperty(Left(Mark.PLENTY, ""), rebind=True)
     em = NumericProperty(7)
     mark_tone = StringProperty("matsu")
 

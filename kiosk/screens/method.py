@@ -5,13 +5,13 @@ from __future__ import annotations
 from kivy.properties import NumericProperty, ObjectProperty
 
 from kiosk.screens.frame import Screen, pool
-from kiosk.screens.metric import panel, pick, rows
+from kiosk.screens.metric import pick, rows
 from kiosk.screens.patches import Press
 from kiosk.visit.views import TenderView
 
 
 class TenderRow(Press):
-    data = ObjectProperty(TenderView("", "", "", "", "", "", None))
+    data = ObjectProperty(TenderView("", "", "", "", "", "", None), rebind=True)
     icon = NumericProperty(30)
     text_w = NumericProperty(150)
 
@@ -36,4 +36,3 @@ class MethodScreen(Screen):
         places = rows(area, len(tenders), columns=columns, gap=pick(4.2, 3.0), height_max=pick(45.6, 37.5))
         for index, row in enumerate(pool(self, self._rows, len(tenders), TenderRow)):
             row.data, row.at = tenders[index], list(places[index])
-        assert panel() is not None

@@ -28,9 +28,9 @@ class Veil(Placed):
 
 
 class OverlayScreen(Placed):
-    view = ObjectProperty(None)
+    view = ObjectProperty(None, rebind=True)
     card_at = ListProperty([24, 210, 219.7, 200])
-    on_at_mm = ListProperty([34, 320, 199.7, 48])
+    go_at = ListProperty([34, 320, 199.7, 48])
     leave_at = ListProperty([34, 372, 199.7, 30])
 
     def __init__(self, **kwargs: object) -> None:
@@ -46,12 +46,12 @@ class OverlayScreen(Placed):
             top = 424 - height
             self.card_at = [24, top, 219.7, height]
             y = top + 76 + (30 if counted else 0)
-            self.on_at_mm = [34, y, 199.7, 46]
+            self.go_at = [34, y, 199.7, 46]
             self.leave_at = [34, y + 51, 199.7, 30]
         else:
             self.card_at = [24, 14, 169.5, 108]
             y = 14 + (55 if counted else 44)
-            self.on_at_mm = [34, y, 149.5, 25]
+            self.go_at = [34, y, 149.5, 25]
             self.leave_at = [34, y + 28, 149.5, 20]
 
     def on_touch_down(self, touch: Any) -> bool:

@@ -106,9 +106,7 @@ def _drawn(kind: str, _density: float) -> tuple[Texture, int, int]:
     inset = max(1, round(patch.edge_mm * density)) * SCALE if patch.edge else 0
     if patch.fill:
         inner = (box[0] + inset, box[1] + inset, box[2] - inset, box[3] - inset)
-        draw.rounded_rectangle(
-            inner, max(0, radius * SCALE - inset), fill=colour(patch.fill), corners=patch.corners
-        )
+        draw.rounded_rectangle(inner, max(0, radius * SCALE - inset), fill=colour(patch.fill), corners=patch.corners)
     return texture_of(image.reduce(SCALE)), reach, reach + radius + 2
 
 

@@ -127,9 +127,7 @@ class Pen:
         if x1 - x0 < 1 or y1 - y0 < 1:
             return
         limit = min(x1 - x0, y1 - y0) / 2
-        self._draw.rounded_rectangle(
-            (x0, y0, x1 - 1, y1 - 1), radius=min(radius * self.unit, limit), fill=colour(fill)
-        )
+        self._draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), radius=min(radius * self.unit, limit), fill=colour(fill))
 
     def finished(self) -> Image.Image:
         """The picture in its own size."""

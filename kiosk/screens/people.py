@@ -12,7 +12,8 @@ from kiosk.visit.views import Amount, CounterView, Key
 
 class CounterRow(Box):
     data = ObjectProperty(
-        CounterView("", "", Amount("", "", unit_first=False), 0, Key("", "", "minus", None), Key("", "", "plus", None))
+        CounterView("", "", Amount("", "", unit_first=False), 0, Key("", "", "minus", None), Key("", "", "plus", None)),
+        rebind=True,
     )
     key = NumericProperty(29)
     key_y = NumericProperty(4.5)
@@ -58,9 +59,7 @@ class PeopleScreen(Screen):
     def _lay(self, *_: object) -> None:
         counters = self.view.counters
         count = len(counters)
-        area = pick(
-            (14, 258, 239.7, 126) if self.view.frame.lowered else (14, 191, 239.7, 194), (7, 27, 203.5, 78)
-        )
+        area = pick((14, 258, 239.7, 126) if self.view.frame.lowered else (14, 191, 239.7, 194), (7, 27, 203.5, 78))
         columns = pick(1, 1 if count == 1 else 2)
         places = rows(area, count, columns=columns, gap=pick(3.4, 3.0), height_max=pick(42.0, 37.5))
         for index, row in enumerate(pool(self, self._rows, count, CounterRow)):

@@ -35,7 +35,7 @@ class Placed(Widget):
 
     def place(self) -> None:
         parent = self.parent
-        if parent is None:
+        if not isinstance(parent, Placed):
             return
         x, y, width, height = self.at
         left, top = px(x), px(y)

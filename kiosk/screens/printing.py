@@ -7,7 +7,7 @@ from kivy.properties import ListProperty, NumericProperty, StringProperty
 
 from kiosk.screens.frame import Screen
 from kiosk.screens.icons import Icon
-from kiosk.screens.metric import panel, pick, px
+from kiosk.screens.metric import pick, px
 from kiosk.screens.patches import Box, draw_patch
 from kiosk.screens.placed import Placed
 from kiosk.screens.text import Run, Text, Written
@@ -137,7 +137,6 @@ class Parts(Placed):
             cells.at = [left, top, width - left - pick(8.0, 4.0), line]
             cells.part = [self.parts[index]]
             top += line + gap
-        assert panel() is not None
 
 
 class PrintingScreen(Screen):

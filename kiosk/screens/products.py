@@ -14,7 +14,9 @@ TALL_MM = 80.0
 
 
 class ProductCard(Press):
-    data = ObjectProperty(ProductView("", "", "", "", Amount("", "", unit_first=False), Left(Mark.PLENTY, ""), None))
+    data = ObjectProperty(
+        ProductView("", "", "", "", Amount("", "", unit_first=False), Left(Mark.PLENTY, ""), None), rebind=True
+    )
     tall = BooleanProperty(defaultvalue=False)
     picture_mm = NumericProperty(50)
     box = ListProperty([54, 4, 60, 53])

@@ -13,7 +13,9 @@ from kiosk.visit.views import Key, Left, Mark, SlotView
 
 
 class SlotCard(Press):
-    data = ObjectProperty(SlotView("", "", time_first=True, word="", left=Left(Mark.PLENTY, ""), touch=None))
+    data = ObjectProperty(
+        SlotView("", "", time_first=True, word="", left=Left(Mark.PLENTY, ""), touch=None), rebind=True
+    )
     time_em = NumericProperty(18)
     time_w = NumericProperty(49)
     mark_at = ListProperty([86, 11, 13, 13])
@@ -46,7 +48,7 @@ class SlotCard(Press):
 class WideKey(Press):
     """A secondary action: icon and word, side by side in the middle."""
 
-    data = ObjectProperty(Key("", "", "", None))
+    data = ObjectProperty(Key("", "", "", None), rebind=True)
     em = NumericProperty(9)
     icon_at = ListProperty([0, 0, 0, 0])
     text_at = ListProperty([0, 0, 0, 0])

@@ -98,9 +98,7 @@ class Written(Placed):
                 x = {"left": self.x, "center": self.center_x - width / 2, "right": self.right - width}[self.align]
                 for run, texture, ascent in runs:
                     Color(*rgb(run.tone or self.tone))
-                    Rectangle(
-                        texture=texture, pos=(round(x), baseline + ascent - texture.height), size=texture.size
-                    )
+                    Rectangle(texture=texture, pos=(round(x), baseline + ascent - texture.height), size=texture.size)
                     x += texture.width
 
     @staticmethod

@@ -127,9 +127,7 @@ def _back_to_basket(visit: Visit, notice: PaymentNotice) -> Visit:
     return replace(visit, route=(*way, Basket(notice)), pay_turn=0)
 
 
-def _paper(
-    visit: Visit, event: PrintingSaid | PaperOut | Printed | Owed | ReceiptPrinted | ReceiptFailed
-) -> Visit:
+def _paper(visit: Visit, event: PrintingSaid | PaperOut | Printed | Owed | ReceiptPrinted | ReceiptFailed) -> Visit:
     here = visit.here
     match event, here:
         case ReceiptPrinted(), Take(receipt=Receipt.PRINTING):

@@ -157,7 +157,9 @@ def overlay_of(visit: Visit, context: Context, words: Words) -> OverlayView | No
                 figure=str(seconds_left(visit, context)),
                 unit=words("idle.seconds"),
                 go_on=Key("continue", words("idle.continue"), "next", Continue()),
-                leave=Key("leave", words("key.start_over"), "start_over", StartOver()) if may_leave(visit.here) else None,
+                leave=Key("leave", words("key.start_over"), "start_over", StartOver())
+                if may_leave(visit.here)
+                else None,
             )
         case Overlay.STAFF:
             return OverlayView(
@@ -201,4 +203,3 @@ def mine(catalogue: Catalogue, lines: tuple[Line, ...], words: Words) -> tuple[s
 
 def paid_amount(visit: Visit, words: Words) -> Amount:
     return amount_of(total_of(visit), words.language)
-

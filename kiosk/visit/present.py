@@ -113,7 +113,9 @@ def present(visit: Visit, context: Context, words: Words) -> View:
     reason = context.situation.block_reason
     match visit.here:
         case Attract():
-            return attract_view(visit, context, words) if reason is None else blocked_view(visit, context, words, reason)
+            return (
+                attract_view(visit, context, words) if reason is None else blocked_view(visit, context, words, reason)
+            )
         case Products() as here:
             return _products(visit, here, context, words)
         case Slots() as here:
@@ -278,9 +280,7 @@ def _slots(visit: Visit, here: Slots, context: Context, words: Words) -> SlotsVi
     if ages:
         help_line = words("slots.as_of", time=clock_text(min(ages), catalogue))
     return SlotsView(
-        frame=frame_of(
-            visit, context, words, question=words("slots.question"), help_line=notice or help_line, bar=bar
-        ),
+        frame=frame_of(visit, context, words, question=words("slots.question"), help_line=notice or help_line, bar=bar),
         ticket=ticket_of(visit, Draft(here.product, None, ()), context, words, waiting="time"),
         slots=tuple(
             SlotView(
@@ -500,9 +500,7 @@ def _rate(rate_bp: int) -> str:
     return f"{rate_bp / 100:g}"
 
 
-def basket_lines(
-    visit: Visit, context: Context, words: Words, *, mark_rate: int | None
-) -> tuple[LineView, ...]:
+def basket_lines(visit: Visit, context: Context, words: Words, *, mark_rate: int | None) -> tuple[LineView, ...]:
     """The rows of a basket: one a line, or one a product where there are many, and the last one for what does not fit."""
     catalogue = visit.sold
     bundles: list[tuple[Line, ...]] = [(line,) for line in visit.basket]
@@ -528,9 +526,7 @@ def basket_lines(
     return tuple(views)
 
 
-def _line(
-    visit: Visit, lines: tuple[Line, ...], context: Context, words: Words, *, mark_rate: int | None
-) -> LineView:
+def _line(visit: Visit, lines: tuple[Line, ...], context: Context, words: Words, *, mark_rate: int | None) -> LineView:
     catalogue = visit.sold
     product = catalogue.products[catalogue.variants[lines[0].variant].product]
     today = context.catalogue.venue.day.of(context.now)
@@ -565,9 +561,7 @@ def _change(visit: Visit, context: Context, words: Words) -> ChangeView:
     rows: list[tuple[LineView, Key]] = []
     for product, slot, _ in groups(visit)[:LINES_SHOWN_MAX]:
         lines = tuple(
-            line
-            for line in visit.basket
-            if line.slot == slot and visit.sold.variants[line.variant].product == product
+            line for line in visit.basket if line.slot == slot and visit.sold.variants[line.variant].product == product
         )
         slot_id = "" if slot is None else slot.slot
         name = f"edit.{product}" + (f".{slot_id}" if slot_id else "")
@@ -588,5 +582,3 @@ def _change(visit: Visit, context: Context, words: Words) -> ChangeView:
         ),
         lines=tuple(rows),
     )
-
-

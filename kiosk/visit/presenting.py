@@ -239,5 +239,3 @@ def owed_view(visit: Visit, here: OwedTickets, context: Context, words: Words) -
             (words("owed.step3"), words("owed.step3_note"), StationState.AHEAD),
         ),
     )
-
-

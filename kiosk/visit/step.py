@@ -79,6 +79,7 @@ from kiosk.visit.state import (
     wants,
     with_draft,
 )
+
 Outcome = tuple[Visit, tuple[Effect, ...]]
 
 NOTHING: Final[tuple[Effect, ...]] = ()
@@ -143,7 +144,9 @@ def _chosen(
         case Start(language=language), Attract():
             if context.situation.block_reason is not None or language not in context.languages:
                 return visit, NOTHING
-            return replace(visit, language=language, catalogue=context.catalogue, route=(Attract(), Products())), NOTHING
+            return replace(
+                visit, language=language, catalogue=context.catalogue, route=(Attract(), Products())
+            ), NOTHING
         case ChooseProduct(product=product), Products() if product in visit.sold.products:
             if has_slots(visit.sold, product):
                 return push(visit, Slots(product)), NOTHING
@@ -263,7 +266,5 @@ def stock_of(context: Context, slot: str) -> SlotStock | None:
 def slots_to_come(context: Context, product: str) -> tuple[SlotStock, ...]:
     """The slots of a product that are not over, in the order of their start; sold-out ones too."""
     return tuple(
-        stock
-        for stock in context.situation.slots
-        if stock.slot.product == product and stock.slot.ends_at > context.now
+        stock for stock in context.situation.slots if stock.slot.product == product and stock.slot.ends_at > context.now
     )

@@ -20,8 +20,13 @@ def castle(width_px: int, height_px: int, _note: str) -> Pen:
     pen = _pen(width_px, height_px, ground="sky", subject=(0, 6, 100, 104))
     pen.disc((84, 32), 17, "yama")
     pen.poly(
-        [(-300, 400), *curve((-300, 60), (-120, 66), (-40, 68), (10, 74)), *curve((10, 74), (40, 84), (70, 84), (110, 76)),
-         *curve((110, 76), (160, 66), (240, 66), (400, 60)), (400, 400)],
+        [
+            (-300, 400),
+            *curve((-300, 60), (-120, 66), (-40, 68), (10, 74)),
+            *curve((10, 74), (40, 84), (70, 84), (110, 76)),
+            *curve((110, 76), (160, 66), (240, 66), (400, 60)),
+            (400, 400),
+        ],
         "leaf",
     )
     for x in (-6, -26, -50, -82, 106, 128, 152, 186):
@@ -44,7 +49,15 @@ def castle(width_px: int, height_px: int, _note: str) -> Pen:
 def wheel(width_px: int, height_px: int, _note: str) -> Pen:
     pen = _pen(width_px, height_px, ground="sky", subject=(2, 8, 96, 104))
     pen.disc((93, 26), 15, "coral")
-    pen.poly([(-300, 400), *curve((-300, 84), (-60, 96), (20, 92), (70, 97)), *curve((70, 97), (160, 104), (240, 92), (400, 84)), (400, 400)], "leaf")
+    pen.poly(
+        [
+            (-300, 400),
+            *curve((-300, 84), (-60, 96), (20, 92), (70, 97)),
+            *curve((70, 97), (160, 104), (240, 92), (400, 84)),
+            (400, 400),
+        ],
+        "leaf",
+    )
     for x, size in ((-34, 9.0), (-62, 11.0), (136, 10.0), (166, 8.0), (-96, 8.0), (204, 11.0)):
         tree(pen, x, 99, size)
     wheel_at(pen, 50, 54, 38, line=1.7, ground=104)
@@ -54,9 +67,30 @@ def wheel(width_px: int, height_px: int, _note: str) -> Pen:
 def zipline(width_px: int, height_px: int, _note: str) -> Pen:
     pen = _pen(width_px, height_px, ground="sky", subject=(4, 8, 92, 100))
     pen.disc((20, 28), 13, "yama")
-    pen.poly([(-300, 400), *curve((-300, 70), (-120, 82), (0, 90), (60, 84)), *curve((60, 84), (140, 74), (240, 76), (400, 66)), (400, 400)], "leaf")
-    for x, y, size in ((86, 96, 30.0), (72, 104, 22.0), (14, 108, 24.0), (112, 104, 26.0), (136, 98, 30.0), (-12, 104, 28.0), (-40, 100, 24.0), (164, 106, 24.0), (-70, 106, 30.0), (196, 100, 28.0)):
-        pen.poly([(x, y - size), (x + size * 0.42, y), (x - size * 0.42, y)], "leaf_dark", edge="deep", width=LINE * 0.7)
+    pen.poly(
+        [
+            (-300, 400),
+            *curve((-300, 70), (-120, 82), (0, 90), (60, 84)),
+            *curve((60, 84), (140, 74), (240, 76), (400, 66)),
+            (400, 400),
+        ],
+        "leaf",
+    )
+    for x, y, size in (
+        (86, 96, 30.0),
+        (72, 104, 22.0),
+        (14, 108, 24.0),
+        (112, 104, 26.0),
+        (136, 98, 30.0),
+        (-12, 104, 28.0),
+        (-40, 100, 24.0),
+        (164, 106, 24.0),
+        (-70, 106, 30.0),
+        (196, 100, 28.0),
+    ):
+        pen.poly(
+            [(x, y - size), (x + size * 0.42, y), (x - size * 0.42, y)], "leaf_dark", edge="deep", width=LINE * 0.7
+        )
     pen.stroke([(-200, -18.2), (300, 81.8)], "deep", LINE)
     pen.disc((47, 31.5), 5, "deep")
     pen.stroke([(47, 31.5), (44, 45)], "deep", LINE * 1.1)
@@ -75,16 +109,25 @@ def zipline(width_px: int, height_px: int, _note: str) -> Pen:
 def _bottle(pen: Pen, x: float, glass: str, degrees: float) -> None:
     centre = (x, 66.0)
     body = [
-        (x - 6, 24), (x + 6, 24), (x + 6, 38), *curve((x + 6, 38), (x + 6.5, 46), (x + 14, 48), (x + 14, 58)),
-        (x + 14, 100), *curve((x + 14, 100), (x + 14, 106), (x + 10, 106), (x + 8, 106)),
-        (x - 8, 106), *curve((x - 8, 106), (x - 10, 106), (x - 14, 106), (x - 14, 100)),
-        (x - 14, 58), *curve((x - 14, 58), (x - 14, 48), (x - 6.5, 46), (x - 6, 38)),
+        (x - 6, 24),
+        (x + 6, 24),
+        (x + 6, 38),
+        *curve((x + 6, 38), (x + 6.5, 46), (x + 14, 48), (x + 14, 58)),
+        (x + 14, 100),
+        *curve((x + 14, 100), (x + 14, 106), (x + 10, 106), (x + 8, 106)),
+        (x - 8, 106),
+        *curve((x - 8, 106), (x - 10, 106), (x - 14, 106), (x - 14, 100)),
+        (x - 14, 58),
+        *curve((x - 14, 58), (x - 14, 48), (x - 6.5, 46), (x - 6, 38)),
     ]
     pen.poly(turned(body, centre, degrees), glass, edge="deep", width=LINE)
     label = [(x - 14, 64), (x + 14, 64), (x + 14, 88), (x - 14, 88)]
     pen.poly(turned(label, centre, degrees), "#FFFFFF", edge="deep", width=LINE)
     for y in (72, 80):
-        wave = [*curve((x - 7, y), (x - 4, y - 4), (x - 3, y - 4), (x, y)), *curve((x, y), (x + 3, y + 4), (x + 4, y + 4), (x + 7, y))]
+        wave = [
+            *curve((x - 7, y), (x - 4, y - 4), (x - 3, y - 4), (x, y)),
+            *curve((x, y), (x + 3, y + 4), (x + 4, y + 4), (x + 7, y)),
+        ]
         pen.stroke(turned(wave, centre, degrees), "sea", LINE)
     marble = turned([(x, 52)], centre, degrees)[0]
     pen.disc(marble, 4.6, "#FFFFFF", edge="deep", width=LINE)

@@ -41,7 +41,10 @@ def bird(pen: Pen, x: float, y: float, size: float, line: float) -> None:
 
 def waves(pen: Pen, left: float, right: float, y: float, *, length: float, height: float, line: float) -> None:
     points = [
-        (left + (right - left) * index / 400, y + height * math.sin((right - left) * index / 400 / length * 2 * math.pi))
+        (
+            left + (right - left) * index / 400,
+            y + height * math.sin((right - left) * index / 400 / length * 2 * math.pi),
+        )
         for index in range(401)
     ]
     pen.stroke(points, "#FFFFFF", line)
@@ -57,7 +60,8 @@ def scene(width_px: int, height_px: int, _note: str) -> Pen:
     # the mountain far off
     pen.poly([(138, 70), (160, 42), (166, 35.5), (174, 33.5), (182, 35.5), (188, 42), (216, 70)], "#B9D3E9")
     pen.poly(
-        [(157.5, 45), (166, 35.5), (174, 33.5), (182, 35.5), (191, 45.5), (183, 43), (174.5, 48.5), (166, 44)], "#FFFFFF"
+        [(157.5, 45), (166, 35.5), (174, 33.5), (182, 35.5), (191, 45.5), (183, 43), (174.5, 48.5), (166, 44)],
+        "#FFFFFF",
     )
     # hills
     pen.poly(
