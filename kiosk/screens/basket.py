@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from kivy.properties import BooleanProperty, ListProperty, NumericProperty, ObjectProperty, StringProperty
 
-from kiosk.screens.frame import Screen, pool
+from kiosk.screens.frame import Screen, WideKey, pool
 from kiosk.screens.metric import panel, pick
 from kiosk.screens.patches import Box
 from kiosk.screens.placed import Placed
-from kiosk.screens.slots import WideKey
 from kiosk.visit.views import Amount, LineView, TaxView
 
 NOTHING = Amount("", "", unit_first=False)

@@ -10,7 +10,7 @@ from kivy.properties import BooleanProperty, ListProperty, NumericProperty, Obje
 from kiosk.screens.metric import panel, pick, px
 from kiosk.screens.patches import Block, Box, Disc, Press, disc_of
 from kiosk.screens.placed import Placed
-from kiosk.screens.text import Text
+from kiosk.screens.text import Text, line_em
 from kiosk.visit.views import Bar, Frame, Key, Left, Mark, StationState, Stub, StubKind, TicketView
 from tickets.look import rgb
 
@@ -166,7 +166,7 @@ class BarWidget(Placed):
         self.icon_mm = pick(9.0, 6.5)
         left = pick(8.0, 5.0) + (pick(19.0, 13.0) if bar.icon else 0)
         self.wide = not panel().portrait and (bar.total is None or not bar.total_label) and self.width_mm > 100
-        right = self.stub_x - 4 if bar.total is None else pick(78.0, 60.0)
+        right = self.stub_x - 4 if bar.total is None else pick(84.0 if len(bar.total.figures) < 7 else 74.0, 60.0)
         if bar.total is not None and not stubbed:
             right = self.total_right - pick(58.0, 40.0)
         if panel().portrait:
@@ -233,6 +233,44 @@ def key_places(names: tuple[str, ...]) -> dict[str, list[float]]:
         "staff": [184.5, 109.5, 26, 22],
     }
     return {name: place for name, place in places.items() if name in names}
+
+
+class Grouped(Placed):
+    """A word and its icon side by side in the middle; `after` puts the icon behind the word."""
+
+    text = StringProperty("")
+    icon = StringProperty("")
+    em = NumericProperty(9)
+    icon_mm = NumericProperty(10)
+    stroke = NumericProperty(2.2)
+    tone = StringProperty("ink")
+    after = BooleanProperty(defaultvalue=False)
+    bold = BooleanProperty(defaultvalue=True)
+    icon_at = ListProperty([0, 0, 0, 0])
+    text_at = ListProperty([0, 0, 0, 0])
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        for name in ("text", "icon", "em", "icon_mm", "after", "at"):
+            self.fbind(name, self._lay)
+        self._lay()
+
+    def _lay(self, *_: object) -> None:
+        _, _, width, height = self.at
+        icon, gap = (self.icon_mm, pick(4.0, 2.5)) if self.icon else (0.0, 0.0)
+        room = width - icon - gap
+        text = min(room, max(line_em(line) for line in self.text.split("\n")) * self.em + 0.8)
+        left = (width - icon - gap - text) / 2
+        icon_x, text_x = (left + text + gap, left) if self.after else (left, left + icon + gap)
+        self.icon_at = [icon_x, (height - icon) / 2, icon, icon]
+        self.text_at = [text_x, 0, text, height]
+
+
+class WideKey(Press):
+    """A secondary action."""
+
+    data = ObjectProperty(Key("", "", "", None), rebind=True)
+    em = NumericProperty(9)
 
 
 class TicketRow(Placed):

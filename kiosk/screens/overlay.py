@@ -43,7 +43,7 @@ class OverlayScreen(Placed):
         counted, leaves = bool(view.figure), view.leave is not None
         if pick(portrait=True, landscape=False):
             height = 80 + (30 if counted else 0) + 52 + (36 if leaves else 0)
-            top = 424 - height
+            top = 388 - height
             self.card_at = [24, top, 219.7, height]
             y = top + 76 + (30 if counted else 0)
             self.go_at = [34, y, 199.7, 46]

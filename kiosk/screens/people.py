@@ -27,7 +27,7 @@ class CounterRow(Box):
     def on_at(self, *args: object) -> None:
         _, _, width, height = self.at
         if panel().portrait:
-            self.key = min(29.0, height - 4)
+            self.key = min(36.0 if height > 50 else 29.0, height - 4)
             middle = height / 2
             self.plus_x = width - self.key - 5
             self.minus_x = self.plus_x - self.key - 31
@@ -61,6 +61,8 @@ class PeopleScreen(Screen):
         count = len(counters)
         area = pick((14, 258, 239.7, 126) if self.view.frame.lowered else (14, 191, 239.7, 194), (7, 27, 203.5, 78))
         columns = pick(1, 1 if count == 1 else 2)
-        places = rows(area, count, columns=columns, gap=pick(3.4, 3.0), height_max=pick(42.0, 37.5))
+        places = rows(
+            area, count, columns=columns, gap=pick(3.4, 3.0), height_max=pick(58.0 if count <= 2 else 42.0, 37.5)
+        )
         for index, row in enumerate(pool(self, self._rows, count, CounterRow)):
             row.data, row.at = counters[index], list(places[index])

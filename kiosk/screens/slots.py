@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from kivy.core.text import Label as CoreLabel
 from kivy.properties import ListProperty, NumericProperty, ObjectProperty, StringProperty
 
-from kiosk.screens.frame import MARK_TONES, Screen, pool
+from kiosk.screens.frame import MARK_TONES, Screen, WideKey, pool
 from kiosk.screens.metric import panel, pick, rows
 from kiosk.screens.patches import Press
-from kiosk.screens.text import FONTS
-from kiosk.visit.views import Key, Left, Mark, SlotView
+from kiosk.visit.views import Left, Mark, SlotView
 
 
 class SlotCard(Press):
@@ -43,31 +41,6 @@ class SlotCard(Press):
             self.mark_at = [5, height - 11, 7, 7]
             self.left_at = [14, height - 12, width - 16, 9]
         super().on_at(*args)
-
-
-class WideKey(Press):
-    """A secondary action: icon and word, side by side in the middle."""
-
-    data = ObjectProperty(Key("", "", "", None), rebind=True)
-    em = NumericProperty(9)
-    icon_at = ListProperty([0, 0, 0, 0])
-    text_at = ListProperty([0, 0, 0, 0])
-
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.fbind("data", self._lay)
-        self.fbind("at", self._lay)
-        self.fbind("em", self._lay)
-        self._lay()
-
-    def _lay(self, *_: object) -> None:
-        _, _, width, height = self.at
-        icon = self.em * 1.15
-        label = CoreLabel(font_size=100, font_name=FONTS[True])
-        text = min(width - icon - 8, label.get_extents(self.data.label)[0] / 100 * self.em + 0.6)
-        left = (width - icon - 3 - text) / 2
-        self.icon_at = [left, (height - icon) / 2, icon, icon]
-        self.text_at = [left + icon + 3, 0, text, height]
 
 
 class SlotsScreen(Screen):

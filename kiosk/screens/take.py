@@ -19,8 +19,8 @@ class TakeScreen(Screen):
     def _lay(self, *_: object) -> None:
         noted = bool(self.view.note) and self.view.receipt is not None
         if self.view.receipt is None:
-            self.ask_at = pick([14, 240, 239.7, 32], [110, 62, 100.5, 16])
+            self.ask_at = pick([14, 272, 239.7, 34], [110, 62, 100.5, 16])
             return
-        height = 120 if noted else 88
-        top = 384 - height if self.view.frame.lowered else 240
+        height = 118 if noted else 92
+        top = 386 - height if self.view.frame.lowered or noted else 272
         self.ask_at = pick([14, top, 239.7, height], [110, 62, 100.5, 43])

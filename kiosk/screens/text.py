@@ -31,6 +31,7 @@ FONTS: Final = {
 EM_MIN: Final = TYPE_EM_MM["caption"]
 KANJI_TOP: Final = 0.88
 """A kanji's box reaches so far above the baseline, in em; the rest lies below."""
+FIT_SHARE_MIN: Final = 0.3
 TEXTURES_KEPT: Final = 160
 
 
@@ -49,6 +50,12 @@ def _written(text: str, size_px: int, *, bold: bool) -> tuple[Texture, int]:
     label = CoreLabel(text=text, font_size=size_px, font_name=FONTS[bold], color=(1, 1, 1, 1))
     label.refresh()
     return label.texture, label.get_ascent()
+
+
+@lru_cache(maxsize=256)
+def line_em(text: str) -> float:
+    """How wide a bold line is, in em."""
+    return float(CoreLabel(font_size=100, font_name=FONTS[True]).get_extents(text)[0]) / 100
 
 
 class Written(Placed):
@@ -79,11 +86,14 @@ class Written(Placed):
             return
         placed = [self._set(line) for line in lines]
         widest = max(width for _, width in placed)
-        if self.fit and widest > self.width > 0:
-            lines = [self._smaller(line, self.width / widest) for line in lines]
-            placed = [self._set(line) for line in lines]
+        share = 1.0
+        while self.fit and widest > self.width > 0 and share > FIT_SHARE_MIN:
+            share *= min(0.98, self.width / widest)
+            placed = [self._set(self._smaller(line, share)) for line in lines]
             widest = max(width for _, width in placed)
-        em = max(px(run.em) for run in lines[0])
+            if all(run.em <= EM_MIN for runs, _ in placed for run, _, _ in runs):
+                break
+        em = max(px(run.em) for run, _, _ in placed[0][0])
         step = round(em * self.pitch)
         block = step * (len(lines) - 1) + em
         self.needed_px = (widest, block)
@@ -135,10 +145,12 @@ class Mixed(Written):
     after = StringProperty("")
     strong_tone = StringProperty("ink")
     em = NumericProperty(TYPE_EM_MM["body"])
+    after_em = NumericProperty(0)
+    """Of what stands behind, where it is a smaller unit."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        for name in ("text", "strong", "after", "strong_tone", "em"):
+        for name in ("text", "strong", "after", "strong_tone", "em", "after_em"):
             self.fbind(name, self._again)
 
     def lines(self) -> list[list[Run]]:
@@ -146,7 +158,7 @@ class Mixed(Written):
             [
                 Run(self.text, self.em),
                 Run(self.strong, self.em, bold=True, tone=self.strong_tone),
-                Run(self.after, self.em),
+                Run(self.after, self.after_em or self.em, bold=bool(self.after_em)),
             ]
         ]
 

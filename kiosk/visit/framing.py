@@ -126,7 +126,7 @@ def _keys(visit: Visit, context: Context, words: Words) -> tuple[Key, ...]:
     following = _next_language(visit.language, context.languages)
     language = Key("language", OWN_NAMES[following], "globe", ChooseLanguage(following))
     if isinstance(here, Attract):
-        return (lower, staff)
+        return (lower, staff) if context.situation.block_reason is None else (language, staff)
     back = Key("back", words("key.back"), "back", Back() if isinstance(here, Choosing) else None)
     again = Key(
         "start_over",

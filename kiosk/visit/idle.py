@@ -32,7 +32,7 @@ TAKE_S: Final = 30.0
 """How long the screen says to take the tickets."""
 THANKS_S: Final = 8.0
 STAFF_S: Final = 30.0
-"""How long the word that staff were called stays on the attract screen."""
+"""How long the attract screen keeps what was touched on it: the word that staff were called, a language, lower-it."""
 CHIMES_S: Final = (3.0, 10.0)
 
 
@@ -72,6 +72,6 @@ def ticked(visit: Visit, context: Context, *, home: Callable[[Visit], Outcome]) 
                 return replace(visit, route=(*visit.route[:-1], rung)), (Sound(tone),)
         case Thanks() if quiet_s >= THANKS_S:
             return home(visit)
-        case Attract() if visit.overlay is not None and quiet_s >= STAFF_S:
+        case Attract() if quiet_s >= STAFF_S:
             return home(visit)
     return visit, ()

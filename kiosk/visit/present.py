@@ -330,7 +330,7 @@ def ticket_of(visit: Visit, draft: Draft, context: Context, words: Words, *, wai
     if waiting == "time" or not lines:
         rows.append((label, ""))
     elif by_person:
-        rows.append((label, people_text(catalogue, lines, words)))
+        rows.append((label, _in_two_lines(catalogue, lines, words)))
     elif product.coupons:
         rows.append((label, words.count("ticket.books", draft.people, m=draft.people * product.coupons)))
     else:
@@ -372,7 +372,7 @@ def _people(visit: Visit, here: People, context: Context, words: Words) -> Peopl
         bar = choosing_bar(visit, words, stub)
     elif by_person:
         bar = choosing_bar(
-            visit, words, stub, title=words.count("bar.people", draft.people), text=_bar_people(catalogue, own, words)
+            visit, words, stub, title=words.count("bar.people", draft.people), text=_in_two_lines(catalogue, own, words)
         )
     else:
         bar = choosing_bar(
@@ -434,8 +434,8 @@ def _free_help(catalogue: Catalogue, product: str, words: Words) -> str:
     return ""
 
 
-def _bar_people(catalogue: Catalogue, lines: tuple[Line, ...], words: Words) -> str:
-    """Person types in the bar, at most three by name: the bar is narrow."""
+def _in_two_lines(catalogue: Catalogue, lines: tuple[Line, ...], words: Words) -> str:
+    """Person types where there is little room: more than two stand on two lines."""
     if len(lines) <= 2:
         return people_text(catalogue, lines, words)
     half = (len(lines) + 1) // 2

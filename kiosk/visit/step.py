@@ -99,10 +99,8 @@ def step(visit: Visit, event: Event, context: Context) -> Outcome:
 
 def home(visit: Visit) -> Outcome:
     """Nobody at the screen: nothing of the guest is left but the count of turns."""
-    if visit.here == Attract() and visit.overlay is None:
-        return visit, NOTHING
-    effects: tuple[Effect, ...] = () if isinstance(visit.here, Attract) else (ClearGuest(),)
-    return replace(start(), turn=visit.turn), effects
+    effects: tuple[Effect, ...] = NOTHING if isinstance(visit.here, Attract) else (ClearGuest(),)
+    return replace(start(), turn=visit.turn, touched_s=visit.touched_s), effects
 
 
 def _touched(visit: Visit, event: Touch, context: Context) -> Outcome:

@@ -36,10 +36,6 @@ def _screen_dots(pen: Pen, x: float, y: float) -> None:
         pen.disc((x + 27 + index * 12, y + 26), 3.2, "deep")
 
 
-def _screen_amount(pen: Pen, x: float, y: float) -> None:
-    pen.box(x + 18, y + 22.5, 54, 7, "deep", radius=3.5)
-
-
 def _card(pen: Pen, x: float, y: float, degrees: float) -> None:
     centre = (x + 48, y + 31)
 
@@ -62,7 +58,6 @@ def present_card(width_px: int, height_px: int, _note: str) -> Pen:
     pen = _pen(width_px, height_px)
     _card(pen, 72, 10, -9)
     _terminal(pen, 75, 60)
-    _screen_amount(pen, 75, 60)
     _arrow(pen, 198, 44, 106)
     return pen
 
@@ -144,22 +139,24 @@ def printer_empty(width_px: int, height_px: int, _note: str) -> Pen:
 
 
 def gate(width_px: int, height_px: int, _note: str) -> Pen:
-    """A ticket held over the reader of a gate."""
-    pen = _pen(width_px, height_px, height=118)
-    for x in (62.0, 150.0):
-        pen.box(x, 54, 28, 58, "deep", radius=6)
-        pen.box(x + 5, 60, 18, 10, "yama" if x > 100 else "ai_tint", radius=3)
-    pen.box(90, 76, 24, 6, "ai", radius=3)
-    pen.box(126, 76, 24, 6, "ai", radius=3)
-    pen.box(-200, 110, 640, 4, "deep")
-    shape = [(138, 10), (190, 10), (190, 42), (138, 42)]
-    pen.poly(turned(shape, (164, 26), -8), "#FFFFFF", edge="deep", width=2.4)
-    pen.poly(turned([(168, 17), (184, 17), (184, 33), (168, 33)], (164, 26), -8), "deep")
-    pen.poly(turned([(172, 21), (180, 21), (180, 29), (172, 29)], (164, 26), -8), "#FFFFFF")
-    pen.stroke(turned([(145, 20), (159, 20)], (164, 26), -8), "deep", 3)
-    pen.stroke(turned([(145, 28), (156, 28)], (164, 26), -8), "line", 3)
-    for radius in (6.0, 11.0):
-        pen.stroke(arc((164, 58), radius, 220, 320, steps=12), "arrow", 2.4)
+    """A ticket held to the reader of a gate."""
+    pen = _pen(width_px, height_px, height=150)
+    pen.box(40, 146, 160, 200, "deep", radius=4)
+    pen.box(72, 84, 96, 66, "deep", radius=12)
+    pen.box(84, 95, 72, 44, "#FFFFFF", radius=6)
+    for x, y, sx, sy in ((93, 103, 1, 1), (147, 103, -1, 1), (93, 131, 1, -1), (147, 131, -1, -1)):
+        pen.stroke([(x, y + 8 * sy), (x, y), (x + 8 * sx, y)], "yama", 3.4)
+    pen.stroke([(104, 117), (136, 117)], "arrow", 2.6)
+    centre = (112.0, 42.0)
+    pen.poly(turned([(66, 18), (158, 18), (158, 70), (66, 70)], centre, -7), "#FFFFFF", edge="deep", width=LINE)
+    pen.poly(turned([(118, 26), (150, 26), (150, 58), (118, 58)], centre, -7), "deep")
+    pen.poly(turned([(123, 31), (145, 31), (145, 53), (123, 53)], centre, -7), "#FFFFFF")
+    pen.poly(turned([(129, 37), (139, 37), (139, 47), (129, 47)], centre, -7), "deep")
+    for y, right, tone in ((29.0, 106.0, "deep"), (39.0, 96.0, "line"), (48.0, 101.0, "line")):
+        pen.stroke(turned([(76, y), (right, y)], centre, -7), tone, 4.6)
+    for index in range(11):
+        pen.stroke(turned([(74 + index * 7.4, 63), (77 + index * 7.4, 63)], centre, -7), "deep", 1.6)
+    _arrow(pen, 198, 34, 92)
     return pen
 
 
