@@ -40,7 +40,7 @@ class BasketRow(Placed):
         room = self.count_x - left - 1
         middle = height / 2
         self.title_at = [left, middle - 10.5, room, 10.5] if self.noted else [left, 0, room, height]
-        self.note_at = [left, middle + 0.4, room, 9]
+        self.note_at = [left, middle + 0.4, self.count_x - left + (14 if not panel().portrait else -1), 9]
         super().on_at(*args)
 
 
@@ -101,19 +101,19 @@ class BasketScreen(Screen):
 
     def _across(self) -> None:
         view = self.view
-        self.card_at = [7, 27, 134, 78]
+        noted = bool(view.notice_bold or view.held)
+        top = 49.5 if noted else 27.0
+        self.note_at = [7, 27, 134, 20.5]
+        self.card_at = [7, top, 134, 105 - top]
         self.tear = 0
-        row = min(19.5, 76.0 / len(view.lines))
+        row = min(19.5, (103 - top) / len(view.lines))
         for index, line in enumerate(pool(self, self._rows, len(view.lines), BasketRow)):
             line.data = view.lines[index]
-            line.at = [7, 28 + index * row, 134, row]
+            line.at = [7, top + 1 + index * row, 134, row]
             line.lined = index < len(view.lines) - 1
-        noted = bool(view.notice_bold or view.held)
-        shown = 0 if noted else len(view.taxes)
-        for index, tax in enumerate(pool(self, self._taxes, shown, TaxRow)):
+        for index, tax in enumerate(pool(self, self._taxes, min(2, len(view.taxes)), TaxRow)):
             tax.data = view.taxes[index]
-            tax.at = [143, 27 + index * 17.5, 67.5, 17]
-        self.note_at = [144, 27, 66.5, 32]
+            tax.at = [143, 26 + index * 17.5, 67.5, 17]
         self._place_keys([144, 62, 66.5, 43], em=7.2)
 
     def _place_keys(self, area: list[float], *, em: float) -> None:

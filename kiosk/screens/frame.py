@@ -10,7 +10,7 @@ from kivy.properties import BooleanProperty, ListProperty, NumericProperty, Obje
 from kiosk.screens.metric import panel, pick, px
 from kiosk.screens.patches import Block, Box, Disc, Press, disc_of
 from kiosk.screens.placed import Placed
-from kiosk.screens.text import Text, line_em
+from kiosk.screens.text import EM_MIN, Text, line_em
 from kiosk.visit.views import Bar, Frame, Key, Left, Mark, StationState, Stub, StubKind, TicketView
 from tickets.look import rgb
 
@@ -164,7 +164,9 @@ class BarWidget(Placed):
         self.stub_x = self.width_mm - (pick(*STUB_MM) if stubbed else 0)
         self.total_right = self.stub_x - (pick(7.3, 5.0) if stubbed else 8.0)
         self.icon_mm = pick(9.0, 6.5)
-        left = pick(8.0, 5.0) + (pick(19.0, 13.0) if bar.icon else 0)
+        left = pick(8.0, 4.0)
+        if bar.icon and (panel().portrait or not stubbed or bar.total is not None):
+            left += pick(19.0, 13.0)
         self.wide = not panel().portrait and (bar.total is None or not bar.total_label) and self.width_mm > 100
         right = self.stub_x - 4 if bar.total is None else pick(84.0 if len(bar.total.figures) < 7 else 74.0, 60.0)
         if bar.total is not None and not stubbed:
@@ -259,7 +261,10 @@ class Grouped(Placed):
         _, _, width, height = self.at
         icon, gap = (self.icon_mm, pick(4.0, 2.5)) if self.icon else (0.0, 0.0)
         room = width - icon - gap
-        text = min(room, max(line_em(line) for line in self.text.split("\n")) * self.em + 0.8)
+        widest = max(line_em(line) for line in self.text.split("\n"))
+        if icon and widest * EM_MIN > room:
+            room, icon, gap = width, 0.0, 0.0
+        text = min(room, widest * self.em + 0.8)
         left = (width - icon - gap - text) / 2
         icon_x, text_x = (left + text + gap, left) if self.after else (left, left + icon + gap)
         self.icon_at = [icon_x, (height - icon) / 2, icon, icon]

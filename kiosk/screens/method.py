@@ -17,8 +17,8 @@ class TenderRow(Press):
 
     def on_at(self, *args: object) -> None:
         _, _, width, height = self.at
-        self.icon = min(pick(30.0, 22.0), height - 8)
-        self.text_w = width - self.icon - pick(76 if self.data.touch is None else 40, 24)
+        self.icon = min(pick(30.0, 14.0 if width < 150 else 22.0), height - 8)
+        self.text_w = width - self.icon - pick(76 if self.data.touch is None else 40, 20)
         super().on_at(*args)
 
 

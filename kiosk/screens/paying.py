@@ -58,7 +58,7 @@ class Dots(Placed):
         self._colours = []
         if self.width <= 1:
             return
-        side = px(pick(8.0, 5.5))
+        side = px(pick(8.0, 3.6))
         step = (self.width - side) / (DOTS - 1)
         with self.canvas:
             for index in range(DOTS):

@@ -36,14 +36,14 @@ class CounterRow(Box):
             self.note_at = [8, middle + 2.5, 88, 9.5]
             self.price_at = [84, 0, self.minus_x - 90, height]
         else:
-            self.key = min(24.0, height - 4)
+            self.key = min(21.0, height - 4) if width < 150 else min(24.0, height - 4)
             self.plus_x = width - self.key - 3
-            self.minus_x = self.plus_x - self.key - 14
+            self.minus_x = self.plus_x - self.key - (12 if width < 150 else 22)
             self.noted = height >= 32
             share = height / (3 if self.noted else 2)
             pad = 2.0
-            self.title_at = [4, pad, self.minus_x - 6, share - pad]
-            self.note_at = [4, share, self.minus_x - 6, share]
+            self.title_at = [3, pad, self.minus_x - 4, share - pad]
+            self.note_at = [3, share, self.minus_x - 4, share]
             self.price_at = [4, height - share, self.minus_x - 7, share - pad]
         self.key_y = (height - self.key) / 2
         super().on_at(*args)

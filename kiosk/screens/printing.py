@@ -131,7 +131,7 @@ class Parts(Placed):
             if not title.shown:
                 continue
             line = unit * weights[index]
-            left = pick(80.0, 46.0)
+            left = pick(80.0, 58.0)
             title.text = self.parts[index].title
             title.at = [pick(9.0, 4.0), top, left - pick(13.0, 6.0), line - pick(3.4, 2.0)]
             cells.at = [left, top, width - left - pick(8.0, 4.0), line]

@@ -41,7 +41,7 @@ class ProductCard(Press):
             self.box = [7, self.picture_mm + 3, width - 14, 41]
             self.title_h, self.title_em = 13, 10
             self.noted, self.price_top, self.price_h, self.price_em = True, height - 17.5, 14, 12
-            self.left_at = [width - 52, height - 15.5, 46, 9]
+            self.left_at = [width - 63, height - 15.5, 59, 9]
         elif panel().portrait:
             low = height < 50
             self.picture_mm = 38.0 if low else 46.0
@@ -53,11 +53,12 @@ class ProductCard(Press):
             self.price_top = height - 14.5 if low else height - 27
             self.left_at = [width - 41, height - 13.5, 38, 9] if low else [x, height - 13, width - x - 4, 9]
         else:
-            self.picture_mm = 20.0
-            self.box = [23, 2, width - 25, height - 4]
-            self.title_h, self.title_em = 10, 7.2
-            self.noted, self.price_top, self.price_h, self.price_em = False, height - 21, 10.5, 9.2
-            self.left_at = [23, height - 10.5, width - 25, 8.5]
+            self.picture_mm = 30.0 if width > 80 else 20.0
+            x = self.picture_mm + 3
+            self.box = [x, 1, width - x - 2, height - 2]
+            self.title_h, self.title_em = 17.0, 8.0 if width > 80 else 7.2
+            self.noted, self.price_top, self.price_h, self.price_em = False, height - 19.5, 10.5, 9.2
+            self.left_at = [x, height - 9.7, width - x - 2, 8.5]
         super().on_at(*args)
 
 
@@ -76,7 +77,7 @@ class ProductsScreen(Screen):
         places = rows(
             area,
             count,
-            columns=pick(2, 3),
+            columns=pick(2, 2 if count <= 4 else 3),
             gap=pick(4.5, 3.0),
             height_max=pick(36.3 if lowered and count > 4 else 95.0 if count <= 4 else 61.7, 37.5),
         )

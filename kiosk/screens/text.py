@@ -1,8 +1,9 @@
 """Text set by its em, in millimetres: runs of one size and weight on one baseline, lines where the catalogue breaks them.
 
 Kivy's Label aligns runs of different size at their bottom and cuts lines that are set closer than the font's own pitch; money
-(1,800 with a small 円) and two-line questions need better. Nothing is wrapped here: what does not fit is a defect that a test finds,
-except for a venue's own names (`fit`), which are set smaller, but never below the smallest type.
+(1,800 with a small 円) and two-line questions need better. On the large panel nothing is wrapped; on the small one a line breaks
+where the catalogue marks a breath. `fit` sets what is too long smaller, never below the smallest type. What still does not fit is a
+defect that a test finds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kivy.graphics import Color, Rectangle
 from kivy.graphics.texture import Texture
 from kivy.properties import BooleanProperty, NumericProperty, ObjectProperty, StringProperty
 
-from kiosk.screens.metric import px
+from kiosk.screens.metric import panel, px
 from kiosk.screens.placed import Placed
 from kiosk.visit.views import Amount
 from tickets.look import TYPE_EM_MM, rgb
@@ -31,7 +32,8 @@ FONTS: Final = {
 EM_MIN: Final = TYPE_EM_MM["caption"]
 KANJI_TOP: Final = 0.88
 """A kanji's box reaches so far above the baseline, in em; the rest lies below."""
-FIT_SHARE_MIN: Final = 0.3
+BREATH: Final = "\u200b"
+"""A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
 TEXTURES_KEPT: Final = 160
 
 
@@ -52,10 +54,37 @@ def _written(text: str, size_px: int, *, bold: bool) -> tuple[Texture, int]:
     return label.texture, label.get_ascent()
 
 
-@lru_cache(maxsize=256)
-def line_em(text: str) -> float:
-    """How wide a bold line is, in em."""
-    return float(CoreLabel(font_size=100, font_name=FONTS[True]).get_extents(text)[0]) / 100
+@lru_cache(maxsize=512)
+def line_em(text: str, *, bold: bool = True) -> float:
+    """How wide a line is, in em."""
+    label = CoreLabel(font_size=100, font_name=FONTS[bold])
+    return float(label.get_extents(text.replace(BREATH, ""))[0]) / 100
+
+
+def pieces(text: str) -> list[str]:
+    """Where a line may be broken on a small panel: at a breath the catalogue marks, after a space, and in a venue's own name
+    where kana ends and something else begins (のりもの|10回券).
+    """
+    if BREATH in text or "　" in text:
+        return text.replace("　", "　" + BREATH).split(BREATH)
+    if " " in text:
+        return [word + " " for word in text.split(" ")]
+    found: list[str] = []
+    now = ""
+    for letter in text:
+        if now and _kana(now[-1]) and not _kana(letter) and letter not in "、。ー〜）":
+            found.append(now)
+            now = ""
+        now += letter
+    return [*found, now]
+
+
+def _kana(letter: str) -> bool:
+    return "\u3041" <= letter <= "\u309f"
+
+
+Line = tuple[list[tuple[Run, Texture, int]], float]
+"""Runs with their textures and baselines, and the width of all in pixels."""
 
 
 class Written(Placed):
@@ -66,11 +95,13 @@ class Written(Placed):
     valign = StringProperty("middle")
     pitch = NumericProperty(1.25)
     fit = BooleanProperty(defaultvalue=False)
+    wrap = BooleanProperty(defaultvalue=False)
 
     def __init__(self, **kwargs: object) -> None:
         self._again = Clock.create_trigger(self._write, -1)
         self.needed_px: tuple[float, float] = (0.0, 0.0)
         super().__init__(**kwargs)
+        self.wrap = not panel().portrait
         for name in ("tone", "align", "valign", "pitch", "fit", "pos", "size"):
             self.fbind(name, self._again)
         self._again()
@@ -84,19 +115,9 @@ class Written(Placed):
         if not lines or not any(run.text for line in lines for run in line):
             self.needed_px = (0.0, 0.0)
             return
-        placed = [self._set(line) for line in lines]
-        widest = max(width for _, width in placed)
-        share = 1.0
-        while self.fit and widest > self.width > 0 and share > FIT_SHARE_MIN:
-            share *= min(0.98, self.width / widest)
-            placed = [self._set(self._smaller(line, share)) for line in lines]
-            widest = max(width for _, width in placed)
-            if all(run.em <= EM_MIN for runs, _ in placed for run, _, _ in runs):
-                break
-        em = max(px(run.em) for run, _, _ in placed[0][0])
-        step = round(em * self.pitch)
-        block = step * (len(lines) - 1) + em
+        placed, widest, block = self._fitted(lines)
         self.needed_px = (widest, block)
+        em, step = self._measures(placed)
         top = {
             "top": self.top,
             "middle": self.center_y + block / 2,
@@ -111,9 +132,46 @@ class Written(Placed):
                     Rectangle(texture=texture, pos=(round(x), baseline + ascent - texture.height), size=texture.size)
                     x += texture.width
 
+    def _fitted(self, lines: list[list[Run]]) -> tuple[list[Line], float, float]:
+        """The lines as they are set: broken and made smaller as far as that is allowed and needed."""
+        share = 1.0
+        while True:
+            smaller = [self._smaller(line, share) if share < 1.0 else line for line in lines]
+            placed = [self._set(line) for line in self._broken(smaller)]
+            widest = max(width for _, width in placed)
+            em, step = self._measures(placed)
+            block = step * (len(placed) - 1) + em
+            smallest = all(run.em <= EM_MIN for runs, _ in placed for run, _, _ in runs)
+            if not self.fit or smallest or self.width <= 1 or (widest <= self.width and block <= self.height):
+                return placed, widest, block
+            share *= 0.97
+
+    def _broken(self, lines: list[list[Run]]) -> list[list[Run]]:
+        """On a small panel, lines that are too long are broken where the catalogue allows it, or at a space."""
+        if not self.wrap or self.width <= 1:
+            return lines
+        result: list[list[Run]] = []
+        for line in lines:
+            if len(line) != 1:
+                result.append(line)
+                continue
+            run, now = line[0], ""
+            for piece in pieces(run.text):
+                wide = line_em(now + piece.rstrip(), bold=run.bold) * px(run.em)
+                if now and wide > self.width:
+                    result.append([replace(run, text=now.rstrip())])
+                    now = ""
+                now += piece
+            result.append([replace(run, text=now.rstrip())])
+        return result
+
+    def _measures(self, placed: list[Line]) -> tuple[int, int]:
+        em = max(px(run.em) for run, _, _ in placed[0][0])
+        return em, round(em * self.pitch)
+
     @staticmethod
-    def _set(line: list[Run]) -> tuple[list[tuple[Run, Texture, int]], float]:
-        runs = [(run, *_written(run.text, px(run.em), bold=run.bold)) for run in line if run.text]
+    def _set(line: list[Run]) -> Line:
+        runs = [(run, *_written(run.text.replace(BREATH, ""), px(run.em), bold=run.bold)) for run in line if run.text]
         return runs, sum(texture.width for _, texture, _ in runs)
 
     @staticmethod

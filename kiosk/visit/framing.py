@@ -58,8 +58,9 @@ OWN_NAMES: Final = {
 """Languages by their own names; a flag is no language."""
 
 
-def stub_hint(words: Words, key: str) -> Stub:
-    return Stub(StubKind.HINT, words(key))
+def stub_hint(words: Words, key: str, *, short: str = "hint.choose") -> Stub:
+    """A stub that leads nowhere yet, and says what to do first."""
+    return Stub(StubKind.HINT, words(key), short=words(short))
 
 
 NO_STUB: Final = Stub(StubKind.NONE)

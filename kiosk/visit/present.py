@@ -351,7 +351,7 @@ def _people(visit: Visit, here: People, context: Context, words: Words) -> Peopl
     by_person = any(variant.person is not None for variant in variants)
     going = can_go_on(visit, here, context)
     if here.awaiting:
-        stub = stub_hint(words, "people.holding")
+        stub = stub_hint(words, "people.holding", short="hint.wait")
     elif not going:
         stub = stub_hint(words, "people.hint" if by_person else "count.hint")
     elif draft.people == 0:

@@ -84,11 +84,11 @@ def paying_view(visit: Visit, here: Paying, context: Context, words: Words) -> P
         of = pieces(visit.sold, visit.basket)
         return printing_view(visit, Printing(None, done=0, of=of), context, words)
     if here.cancelling:
-        stub = stub_hint(words, "paying.cancelling")
+        stub = stub_hint(words, "paying.cancelling", short="hint.wait")
     elif here.cancellable:
         stub = Stub(StubKind.PLAIN, words("paying.cancel"), "cross", "cancel", Cancel())
     else:
-        stub = stub_hint(words, "paying.wait")
+        stub = stub_hint(words, "paying.wait", short="hint.wait")
     title, text = mine(visit.sold, visit.basket, words)
     tender = words(f"tender.{here.tender}")
     amount = paid_amount(visit, words)
@@ -161,7 +161,7 @@ def take_view(visit: Visit, here: Take, context: Context, words: Words) -> TakeV
             stub = Stub(StubKind.ONWARD, words("take.done"), "tick", "done", NoReceipt())
         case Receipt.PRINTING:
             note = words("receipt.printing")
-            stub = stub_hint(words, "receipt.wait")
+            stub = stub_hint(words, "receipt.wait", short="hint.wait")
         case Receipt.OFFERED | Receipt.FAILED:
             if here.receipt is Receipt.FAILED:
                 note = words("receipt.failed")
@@ -174,7 +174,7 @@ def take_view(visit: Visit, here: Take, context: Context, words: Words) -> TakeV
     return TakeView(
         frame=frame_of(visit, context, words, bar=Bar(bar.title, bar.text, bar.icon, "", bar.total, bar.stub)),
         title=words("take.title"),
-        text=words("take.before"),
+        text=words.count("take.before", n),
         text_bold=words.count("take.tickets", n),
         text_after=words("take.after"),
         question=question,

@@ -58,6 +58,8 @@ class Stub:
     icon: str = ""
     name: str = "next"
     touch: Touch | None = None
+    short: str = ""
+    """The text where a panel has little room, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
