@@ -135,7 +135,7 @@ class Till:
 
     def crash(self) -> None:
         """The kiosk's process is gone: the wire breaks, a hold is neither confirmed nor refused."""
-        self.terminal._wire.close()
+        self.terminal._session.wire.close()
         self.terminal = self.fresh()
 
     def paid(self, amount: int = 3300) -> tuple[PayRequest, Evidence]:

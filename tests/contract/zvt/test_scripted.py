@@ -195,7 +195,7 @@ def test_an_approval_out_of_turn_gets_no_answer_and_ends_the_connection(peer, te
         [*REGISTER, "<05 01", ">80 00 00 06 0F 01 00", "<80 00 00"],
     )
     assert terminal.open() is Health.READY
-    assert terminal._wire._link.receive(3) is not None  # the stray unit has arrived; the first of two
+    assert terminal._session.wire._link.receive(3) is not None  # the stray unit has arrived; the first of two
     assert terminal.health() is Health.READY
     terminal.close()
     peer.close()
@@ -233,7 +233,7 @@ def test_silence_after_our_consent_is_unknown(peer, terminal):
 @pytest.mark.parametrize(
     ("end", "outcome", "code"),
     [
-        ("06 1E 01 6C", Outcome.UNKNOWN, "aborted_after_confirm"),
+        ("06 1E 01 6C", Outcome.UNKNOWN, "aborted_while_held"),
         ("04 0F 02 27 6C 06 1E 01 6C", Outcome.NOT_CHARGED, "reversed_by_terminal"),
         ("04 0F 02 27 6C 06 0F 00", Outcome.UNKNOWN, "contradicts"),
     ],
@@ -247,7 +247,7 @@ def test_an_end_other_than_06_0f_is_no_proof(peer, terminal, end, outcome, code)
 def test_a_completion_after_a_refusal_is_no_proof(peer, terminal):
     peer.play([*PAY, f">{APPROVED}", "<84 66 00", ">06 0F 00"])
     told = terminal.void(pay(terminal))
-    assert (told.outcome, told.code) == (Outcome.UNKNOWN, "completed_after_void")
+    assert (told.outcome, told.code) == (Outcome.UNKNOWN, "contradicts")
 
 
 def test_a_wrong_pin_is_asked_again(peer, terminal):
