@@ -39,7 +39,8 @@ class Till:
         """Answer what comes until a message of one of these kinds, which is answered too."""
         while True:
             message = self.take()
-            self.wire.send(self.answers.get(message[:2].hex(), ACK))
+            if message[0] not in {0x80, 0x84}:  # an answer is not answered
+                self.wire.send(self.answers.get(message[:2].hex(), ACK))
             if message[:2].hex() in controls:
                 return message
 
