@@ -40,5 +40,11 @@ def prepare(settings: Settings) -> None:
         ("graphics", "multisamples"): "0",
         ("graphics", "maxfps"): "60",
     }
+    if settings.left_px >= 0 and settings.top_px >= 0:
+        values |= {
+            ("graphics", "position"): "custom",
+            ("graphics", "left"): str(settings.left_px),
+            ("graphics", "top"): str(settings.top_px),
+        }
     for (section, key), value in values.items():
         Config.set(section, key, value)
