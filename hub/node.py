@@ -87,6 +87,11 @@ class HubNode:
             self._contacts[device_id] = self.clock.now_utc()
         return sender
 
+    def look(self) -> int:
+        """The newest change's number: proof that the database answers."""
+        with self.read() as connection:
+            return feed.position(connection)
+
     def last_contact(self, device_id: DeviceId) -> datetime | None:
         """When this device was last heard of since the hub started."""
         with self._lock:

@@ -20,10 +20,10 @@ def check(address: str) -> None:
 
 def terminal_at(address: str, *, password: int, currency: str) -> Terminal:
     """The ZVT terminal at an address that `check` allows, not yet opened."""
-    from kiosk.payment.zvt import Options, TcpLink, ZvtTerminal
+    from kiosk.payment.zvt import Options, TcpLink, Timers, ZvtTerminal
     from kiosk.payment.zvt.serial_link import SerialLink
 
     kind, _, rest = address.partition(":")
     host, _, port = rest.rpartition(":")
-    link = SerialLink(rest) if kind == "serial" else TcpLink(host.strip("[]"), int(port))
+    link = SerialLink(rest, timers=Timers()) if kind == "serial" else TcpLink(host.strip("[]"), int(port))
     return ZvtTerminal(link, Options(password=password, currency=currency))

@@ -139,9 +139,7 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
     if taxes:
         connection.execute(insert(order_tax), taxes)
     _payment(connection, what.op, order_id, "charge", at, what.paid, what.total_minor, what.currency)
-    for sold in what.tickets:
-        _ticket(connection, order_id, sold)
-    feed.touch(connection, "ticket", [bytes.fromhex(sold.ticket) for sold in what.tickets])
+    _tickets(connection, order_id, what.tickets)
     return ACCEPTED
 
 
@@ -168,31 +166,39 @@ def _payment(
     )
 
 
-def _ticket(connection: Connection, order_id: bytes, sold: SoldTicket) -> None:
-    """The ticket of a sale. A gate may have told of it first; then the row is completed and keeps its state."""
-    ticket_id = parse_ticket_id(sold.ticket)
-    row: dict[str, Any] = {
-        "order": order_id,
-        "line": sold.line,
-        "kid": parse_kid(sold.kid),
-        "variant": sold.variant,
-        "uses": sold.uses,
-        "not_before": sold.not_before,
-        "expires": sold.expires,
-        "language": sold.language,
-        "short_id": sold.short_id,
-        "slot": sold.slot,
-        "book": sold.book,
-        "part": sold.part,
-        "parts": sold.parts,
+def _tickets(connection: Connection, order_id: bytes, tickets: tuple[SoldTicket, ...]) -> None:
+    """The tickets of a sale. A gate may have told of one first; then its row is completed and keeps its state."""
+    ids = [parse_ticket_id(sold.ticket) for sold in tickets]
+    there = {
+        row.ticket: row.order
+        for row in connection.execute(select(ticket.c.ticket, ticket.c.order).where(ticket.c.ticket.in_(ids)))
     }
-    there = connection.execute(select(ticket.c.order).where(ticket.c.ticket == ticket_id)).first()
-    if there is None:
-        connection.execute(insert(ticket), {"ticket": ticket_id, "state": TicketState.VALID, **row})
-        return
-    if there.order is not None:
+    if any(owner is not None for owner in there.values()):
         raise ValueError("a ticket id that another sale has")
-    connection.execute(update(ticket).where(ticket.c.ticket == ticket_id).values(row))
+    fresh = []
+    for ticket_id, sold in zip(ids, tickets, strict=True):
+        row: dict[str, Any] = {
+            "order": order_id,
+            "line": sold.line,
+            "kid": parse_kid(sold.kid),
+            "variant": sold.variant,
+            "uses": sold.uses,
+            "not_before": sold.not_before,
+            "expires": sold.expires,
+            "language": sold.language,
+            "short_id": sold.short_id,
+            "slot": sold.slot,
+            "book": sold.book,
+            "part": sold.part,
+            "parts": sold.parts,
+        }
+        if ticket_id in there:
+            connection.execute(update(ticket).where(ticket.c.ticket == ticket_id).values(row))
+        else:
+            fresh.append({"ticket": ticket_id, "state": TicketState.VALID, **row})
+    if fresh:
+        connection.execute(insert(ticket), fresh)
+    feed.touch(connection, "ticket", ids)
 
 
 def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -> Outcome:

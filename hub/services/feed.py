@@ -71,7 +71,7 @@ FEEDS: dict[str, _Feed] = {
     "ticket": _Feed(
         ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")
     ),
-    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window at gate released")),
+    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released")),
 }
 
 

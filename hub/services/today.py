@@ -146,13 +146,8 @@ def _sales(connection: Connection, within: Any) -> tuple[SaleRow, ...]:
     lines: dict[bytes, list[tuple[int, int]]] = {}
     for line in connection.execute(_LINES.where(order_line.c.order.in_(ids))):
         lines.setdefault(line.order, []).append((line.variant, line.quantity))
-    tenders = dict(
-        connection.execute(
-            select(payment.c.order, payment.c.tender).where(payment.c.order.in_(ids), payment.c.kind == "charge")
-        )
-        .tuples()
-        .all()
-    )
+    charges = select(payment.c.order, payment.c.tender).where(payment.c.order.in_(ids), payment.c.kind == "charge")
+    tenders = {charge.order: charge.tender for charge in connection.execute(charges)}
     made: dict[bytes, list[tuple[TicketId, str, str]]] = {}
     query = select(ticket.c.order, ticket.c.ticket, ticket.c.short_id, ticket.c.state).where(ticket.c.order.in_(ids))
     for row in connection.execute(query.order_by(ticket.c.line, ticket.c.book, ticket.c.part, ticket.c.short_id)):

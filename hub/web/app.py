@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DBAPIError
@@ -25,8 +28,11 @@ from sync.client import TIME_HEADER
 from sync.errors import MessageError
 from sync.hop import HopError
 from sync.protocol import Problem
+from sync.service import notify
 
 log = structlog.get_logger()
+
+BEAT_S = 15.0
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -48,7 +54,9 @@ def create_app(node: HubNode) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
+        beat = asyncio.create_task(_beat(node))
         yield
+        beat.cancel()
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
@@ -63,6 +71,15 @@ def create_app(node: HubNode) -> FastAPI:
     app.add_exception_handler(DBAPIError, _busy)
     app.add_exception_handler(PoolTimeout, _busy)
     return app
+
+
+async def _beat(node: HubNode) -> None:
+    """Tell the supervisor that this hub answers: its loop turns and its database reads."""
+    while True:
+        with contextlib.suppress(DBAPIError, PoolTimeout):
+            await run_in_threadpool(node.look)
+            notify.alive()
+        await asyncio.sleep(BEAT_S)
 
 
 class _Headers:

@@ -7,6 +7,7 @@ simply not used again.
 from __future__ import annotations
 
 from datetime import date, datetime
+from math import gcd
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
@@ -18,7 +19,7 @@ from tickets import short_id
 SIX, EIGHT = 6, 8
 """Lengths of the blocks that the hub grants: six digits as they are, eight that get a check digit."""
 
-_LAST_TAKEN = select(func.max(short_id_taken.c.number)).where(
+_TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
     short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
 )
@@ -29,8 +30,7 @@ _CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("o
 def short_ids_left(connection: Connection, length: int) -> int:
     count = 0
     for block in granted.short_blocks(connection, length):
-        last = _last_taken(connection, length, block)
-        count += block.stop - (block.start if last is None else last + 1)
+        count += len(block) - _used(connection, length, block)
     return count
 
 
@@ -73,9 +73,9 @@ def claim(connection: Connection, order: str, counter: int, *, label: str, reaso
 def _take(connection: Connection, order: str, length: int, count: int) -> list[int]:
     taken: list[int] = []
     for block in granted.short_blocks(connection, length):
-        last = _last_taken(connection, length, block)
-        start = block.start if last is None else last + 1
-        taken.extend(range(start, min(block.stop, start + count - len(taken))))
+        used = _used(connection, length, block)
+        places = range(used, min(len(block), used + count - len(taken)))
+        taken.extend(_scattered(block, place) for place in places)
         if len(taken) >= count:
             break
     if taken:
@@ -85,6 +85,17 @@ def _take(connection: Connection, order: str, length: int, count: int) -> list[i
     return taken
 
 
-def _last_taken(connection: Connection, length: int, block: range) -> int | None:
-    last = connection.scalar(_LAST_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1})
-    return None if last is None else int(last)
+def _used(connection: Connection, length: int, block: range) -> int:
+    """How many numbers of a block were given out; they are its first places in scattered order."""
+    return int(
+        connection.execute(_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1}).scalar_one()
+    )
+
+
+def _scattered(block: range, place: int) -> int:
+    """The number at a place of a block's order of giving: a walk in steps that share no factor with the block's size, so that each
+    number comes once and neighbours in a queue do not hold neighbouring numbers.
+    """
+    size = len(block)
+    step = next(step for step in range(size * 618 // 1000 | 1, size * 2 + 1) if gcd(step, size) == 1)
+    return block.start + (block.start + 1 + place * step) % size

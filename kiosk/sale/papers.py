@@ -21,6 +21,7 @@ from printer.templates import (
     VenuePaper,
     document,
 )
+from tickets import short_id
 from tickets.catalogue import Catalogue, Product, ProductKind
 from tickets.language import Language, Texts
 from tickets.money import Money
@@ -37,7 +38,7 @@ THERMAL: Texts = {
     "en": "Thermal paper: keep away from heat and light.",
 }
 COLLECT: Texts = {"ja": "売店でお渡しします。", "en": "Hand this in at the shop."}
-PURPOSE: Texts = {"ja": "入園料・利用券代として", "en": "Admission and tickets"}
+PURPOSE: Texts = {"ja": "入園料・利用券代", "en": "Admission and tickets"}
 DESK: Texts = {"ja": "総合案内", "en": "Information desk"}
 CLAIM_DAYS = 55
 """How long a claim can be asked about; the shortest limit among e-money brands' enquiries is 55 days (research, payments 6)."""
@@ -83,7 +84,7 @@ class Papers:
                     valid_until=until,
                     code=row.code,
                     short_id=row.sold.short_id,
-                    book=_book_number(number, entitlement.book or 0),
+                    book=short_id.book_number(bytes.fromhex(row.sold.book)),
                     book_price=entitlement.variant.price,
                     part=row.sold.part,
                     parts=row.sold.parts,
@@ -98,7 +99,7 @@ class Papers:
                     venue=self._venue,
                     product=product.name,
                     quantity=1,
-                    where=product.note,
+                    where=self._place_of(product),
                     valid_until=until,
                     code=row.code,
                     short_id=row.sold.short_id,
@@ -197,13 +198,12 @@ class Papers:
             )
         )
 
+    def _place_of(self, product: Product) -> Texts:
+        """Where a thing is handed out: the gate of the catalogue that takes its tickets."""
+        return next(gate.name for gate in self.catalogue.gates.values() if product.product in gate.products)
+
     def _line_name(self, product: Product, person: str | None) -> Texts:
         kind = self.catalogue.people.get(person or "")
         if kind is None:
             return product.name
         return {tag: f"{text} {kind.name.get(tag, kind.name['ja'])}" for tag, text in product.name.items()}
-
-
-def _book_number(number: str, book: int) -> str:
-    """The number all coupons of one book share: the order's, and which book of it."""
-    return f"{number}-{book + 1}"

@@ -98,7 +98,9 @@ class DeviceProcess:
 
     def start(self) -> None:
         with self.log_file.open("a") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "sync", str(self.file)], cwd=ROOT, stderr=log, text=True)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sync", str(self.file)], cwd=ROOT, stderr=log, text=True
+            )
 
     def stop(self, *, kill: bool = False) -> int:
         assert self.process is not None

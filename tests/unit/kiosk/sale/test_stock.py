@@ -69,8 +69,7 @@ def test_digits_are_given_once_and_nine_serve_when_six_are_used_up(device):
     with device.journal.write() as connection:
         first, _ = numbers.take_short_ids(connection, "a", six=2, nine=0)
         second, books = numbers.take_short_ids(connection, "b", six=2, nine=1)
-    assert first == ["418000", "418001"]
-    assert second[0] == "418002"
+    assert {*first, second[0]} == {"418000", "418001", "418002"}
     assert len(second[1]) == 9
     assert len(books[0]) == 9
     assert len({*first, *second, *books}) == 5
