@@ -22,21 +22,25 @@ class Step:
 
 
 class Report:
-    """Runs steps. A step that raises is a step that failed, and the story goes on: one fault must not hide the next."""
+    """Runs steps. A step that raises is a step that failed, and the story goes on, so that one fault does not hide the next; only
+    where nothing can follow (the venue did not open) are the others told as not tried.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self._over = False
 
-    def step(self, name: str, expected: str, do: Callable[[], str]) -> bool:
+    def step(self, name: str, expected: str, do: Callable[[], str], *, vital: bool = False) -> bool:
         """`do` returns what happened; it is right when that is `expected`, to the letter."""
         started = time.monotonic()
         try:
-            happened = do()
+            happened = "not tried" if self._over else do()
         except Exception as error:  # noqa: BLE001 whatever it is, it is what happened
             happened = f"{type(error).__name__}: {error}"
         ms = round((time.monotonic() - started) * 1000)
         step = Step(name, expected, happened, happened == expected, ms)
         self.steps.append(step)
+        self._over = self._over or (vital and not step.ok)
         mark = "ok  " if step.ok else "FAIL"
         sys.stderr.write(f"{mark} {len(self.steps):2} {name}: {happened} ({ms} ms)\n")
         if not step.ok:
