@@ -25,6 +25,9 @@ NOT_LAST = frozenset("（(〔［[｛{〈《「『【‘“￥¥＄$№＃#")
 COUNTERS = frozenset("円年月日時分秒名人枚回個本点階号歳才倍割種")
 """Units that stay with the number before them."""
 
+BREATHS = frozenset("、。，．・）」』】はをが")
+"""After these a reader may pause; の and に too often stand within a word or before another particle."""
+
 
 def units(runs: Sequence[Run]) -> Iterator[list[Run]]:
     """The runs in pieces that must stay together on a line; a piece may span runs of different sizes."""
@@ -59,6 +62,17 @@ def breakable(before: str, after: str) -> bool:
     if unicodedata.combining(after):
         return False
     return _wide(before) or _wide(after)
+
+
+def breathes(before: str, after: str) -> bool:
+    """Whether a line that ends between these two reads well: behind a mark, a space or a topic, or where kana ends and a word begins."""
+    if not _wide(before) or before in BREATHS:
+        return True
+    return _hiragana(before) and not _hiragana(after)
+
+
+def _hiragana(character: str) -> bool:
+    return "ぁ" <= character <= "ゖ"
 
 
 def _wide(character: str) -> bool:
