@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ LIBRARIES = {
     "gate": "sqlalchemy cryptography.hazmat.primitives.asymmetric.ed25519 cbor2 serial",
     "hub": "fastapi uvicorn jinja2 alembic sqlalchemy argon2 PIL.ImageFont",
 }[NAME]
+BELL = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 STATE, RUN = Path("/var/lib/kaisatsu"), Path("/run/kaisatsu")
 
 
@@ -35,19 +35,20 @@ def attempt(what: str, act: Callable[[], object]) -> None:
 
 
 def write_shared() -> str:
-    db = sqlite3.connect(STATE / "spike.db", timeout=10, isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("CREATE TABLE IF NOT EXISTS seen (name TEXT)")
-    db.execute("INSERT INTO seen VALUES (?)", (NAME,))
-    return "wrote beside " + ",".join(row[0] for row in db.execute("SELECT name FROM seen"))
+    """Through the product's own door: another account's file must be writable, its WAL and index too."""
+    from sync.store import open_engine
+
+    with open_engine(STATE / "spike.db").begin() as db:
+        db.exec_driver_sql("CREATE TABLE IF NOT EXISTS seen (name TEXT)")
+        db.exec_driver_sql("INSERT INTO seen VALUES (?)", (NAME,))
+        return "wrote; there are now " + ",".join(row[0] for row in db.exec_driver_sql("SELECT name FROM seen"))
 
 
 def ring() -> str:
-    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    bell.bind(str(RUN / f"{NAME}.bell"))
+    BELL.bind(str(RUN / f"{NAME}.bell"))
     others = [path for path in RUN.glob("*.bell") if path.stem != NAME]
     for other in others:
-        bell.sendto(b"\0", str(other))
+        BELL.sendto(b"\0", str(other))
     return "rang " + ",".join(path.stem for path in others)
 
 

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 MODE = os.environ.get("SPIKE_MODE", "twice")
@@ -20,7 +21,9 @@ BORN = time.monotonic()
 def say(event: str, **facts: object) -> None:
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     told = " ".join(f"{key}={value}" for key, value in facts.items())
-    print(f"SPIKE {event} uptime_s={uptime:.1f} own_s={time.monotonic() - BORN:.1f} {told}", file=sys.stderr, flush=True)
+    print(
+        f"SPIKE {event} uptime_s={uptime:.1f} own_s={time.monotonic() - BORN:.1f} {told}", file=sys.stderr, flush=True
+    )
 
 
 def notify(text: str) -> None:
@@ -84,8 +87,8 @@ def main() -> None:
 
         def alive(self, _: float) -> None:
             notify("WATCHDOG=1")
-            with open("/proc/self/status", encoding="ascii") as status:
-                rss = next(row.split()[1] for row in status if row.startswith("VmRSS"))
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            rss = next(row.split()[1] for row in status.splitlines() if row.startswith("VmRSS"))
             say("alive", frames=self.frames, rss_mb=int(rss) // 1024)
 
     Spike().run()
