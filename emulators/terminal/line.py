@@ -9,13 +9,13 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from emulators.terminal.apdu import Apdu, take
+from emulators.terminal.apdu import ACK, Apdu, take
 from emulators.wire import Wire
 
 ACK_BYTE, NAK_BYTE = 0x06, 0x15
 DLE, STX, ETX = 0x10, 0x02, 0x03
 REPEATS_MAX = 2
-FRAME_LIMIT_BYTES = 140_000
+GLUE_S = 0.05
 
 
 class LineLost(Exception):
@@ -114,6 +114,8 @@ class Line(ABC):
         self.watch = watch
         self.delay_s = 0.0
         self.split = False
+        self.glue = False
+        self._kept = b""
         self._inbox: asyncio.Queue[Apdu | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
         self.lost = False
@@ -130,7 +132,9 @@ class Line(ABC):
         if self.lost:
             raise LineLost
         try:
-            found = await asyncio.wait_for(self._inbox.get(), timeout_s)
+            # Not wait_for: in Python 3.11 it can swallow a cancellation that meets a message.
+            async with asyncio.timeout(timeout_s):
+                found = await self._inbox.get()
         except TimeoutError:
             return None
         if found is None:
@@ -156,8 +160,7 @@ class Line(ABC):
 
     async def close(self) -> None:
         self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
+        await asyncio.wait({self._reader})
         self.wire.close()
 
 
@@ -177,7 +180,18 @@ class TcpLine(Line):
         if self.lost:
             raise LineLost
         self.watch("out", apdu)
-        await self._write(apdu.encode())
+        if self.glue and apdu == ACK:
+            self._kept += apdu.encode()
+            asyncio.get_running_loop().call_later(GLUE_S, self._unglue)
+            return
+        kept, self._kept = self._kept, b""
+        await self._write(kept + apdu.encode())
+
+    def _unglue(self) -> None:
+        """Nothing followed: an acknowledgement cannot wait for ever."""
+        kept, self._kept = self._kept, b""
+        if not self.lost:
+            self.wire.write_now(kept)
 
 
 class SerialLine(Line):
@@ -197,7 +211,8 @@ class SerialLine(Line):
         deframer = Deframer()
         while True:
             try:
-                data = await asyncio.wait_for(self.wire.read(), self._t1_s if deframer.inside else None)
+                async with asyncio.timeout(self._t1_s if deframer.inside else None):
+                    data = await self.wire.read()
             except TimeoutError:
                 deframer.forget()
                 await self.wire.write(bytes([NAK_BYTE]))
@@ -245,8 +260,9 @@ class SerialLine(Line):
                     sent = block[:-1] + bytes([block[-1] ^ 0xFF])
                 await self._write(sent)
                 with contextlib.suppress(TimeoutError):
-                    if await asyncio.wait_for(self._acks.get(), self._t2_s):
-                        return
+                    async with asyncio.timeout(self._t2_s):
+                        if await self._acks.get():
+                            return
         finally:
             self._sending = False
         self.lost = True
