@@ -69,8 +69,9 @@ def _facts(paper: CouponPaper) -> tuple[Block, ...]:
     blocks: list[Block] = [
         Feed(20),
         parts.tag(rides, Size.HEAD if not english else Size.BODY),
+        Feed(5),
         Reissue(),
-        Feed(10),
+        Feed(5),
         _labelled("有効期限" if not english else "有効期限 Valid until", f"{day_ja(until)}まで"),
     ]
     if english:
