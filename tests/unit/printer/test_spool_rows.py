@@ -221,6 +221,13 @@ def test_a_late_answer_settles_a_doubt_and_lets_nothing_go_on(engine: Engine) ->
     assert peek(engine) is None
 
 
+def test_the_same_job_twice_is_one_job(engine: Engine) -> None:
+    before = progress(engine)
+    with engine.begin() as connection:
+        spool.enqueue(connection, "a", "tickets", BOOK, boot="boot-1", now=AT)
+    assert progress(engine) == before
+
+
 def test_jobs_that_mean_nothing(engine: Engine) -> None:
     with engine.begin() as connection:
         for documents in ([], [Document("t", "i", "ja", (Feed(1),))], BOOK[:1] * 201):
