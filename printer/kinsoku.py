@@ -24,6 +24,11 @@ NOT_LAST = frozenset("（(〔［[｛{〈《「『【‘“￥¥＄$№＃#")
 
 COUNTERS = frozenset("円年月日時分秒名人枚回個本点階号歳才倍割種")
 """Units that stay with the number before them."""
+TOGETHER = frozenset(("まで", "から", "日ま", "日か", "時ま", "時か", "分ま", "分か"))
+"""まで and から belong to the day or the hour before them; alone on a line they mean nothing."""
+
+BREATHS = frozenset("、。，．・）」』】はをが")
+"""After these a reader may pause; の and に too often stand within a word or before another particle."""
 
 
 def units(runs: Sequence[Run]) -> Iterator[list[Run]]:
@@ -54,11 +59,24 @@ def breakable(before: str, after: str) -> bool:
         return True
     if before.isdecimal() and after in COUNTERS:
         return False
+    if before + after in TOGETHER:
+        return False
     if before in "年月" and after.isdecimal():
         return before == "年"  # 2027年 | 5月22日
     if unicodedata.combining(after):
         return False
     return _wide(before) or _wide(after)
+
+
+def breathes(before: str, after: str) -> bool:
+    """Whether a line that ends between these two reads well: behind a mark, a space or a topic, or where kana ends and a word begins."""
+    if not _wide(before) or before in BREATHS:
+        return True
+    return _hiragana(before) and not _hiragana(after)
+
+
+def _hiragana(character: str) -> bool:
+    return "ぁ" <= character <= "ゖ"
 
 
 def _wide(character: str) -> bool:

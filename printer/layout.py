@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, assert_never
 
 from printer.document import (
+    DOTS,
     Align,
     Block,
     Box,
@@ -33,7 +34,7 @@ from printer.document import (
     Weight,
 )
 from printer.errors import LayoutError
-from printer.kinsoku import units
+from printer.kinsoku import breathes, units
 
 QR_MODULE_DOTS_MIN = 6
 """At 203 dpi 0.75 mm: what a cheap camera reads at arm's length under a hall's light."""
@@ -44,10 +45,15 @@ QR_QUIET_MODULES = 4
 HEIGHT_DOTS_MAX = 12_000
 """1.5 m of paper: a limit against a loop, not against a long receipt."""
 
+_SHRINK = (Size.FIGURE, Size.TIME, Size.TITLE, Size.DATE, Size.HEAD, Size.LABEL)
+_BALANCED_UNITS_MAX = 150
+"""Longer paragraphs are filled line by line."""
+
 _GAP_DOTS = 14
 _PAD_DOTS = 16
-_REST_PERCENT_MIN = 34
-"""A first cell that is left less than this share of its row stands above its neighbours instead of beside them."""
+_LEFT_PERCENT_MIN, _REST_PERCENT_MIN = 45, 30
+"""A first cell that would wrap in less than this share of its row stands above its neighbours instead of beside them; less still
+for a cell that is marked as the rest."""
 
 
 class Metrics(Protocol):
@@ -229,7 +235,7 @@ def _text(text: Text, width: int, metrics: Metrics, *, white: bool) -> _Piece:
     indent = metrics.scale(text.indent)
     boxes: list[Drawn] = []
     y = baseline = widest = 0
-    for line in _balanced(text.runs, width - indent, metrics):
+    for line in _balanced(_fitting(text.runs, width - indent, metrics), width - indent, metrics):
         used = sum(advance for _, advance in line)
         ascent = max((metrics.ascent(run.size) for run, _ in line), default=0)
         below = max((metrics.height(run.size) - metrics.ascent(run.size) for run, _ in line), default=0)
@@ -246,16 +252,50 @@ def _text(text: Text, width: int, metrics: Metrics, *, white: bool) -> _Piece:
 _Line: TypeAlias = list[tuple[Run, int]]
 
 
+def _fitting(runs: Sequence[Run], width: int, metrics: Metrics) -> Sequence[Run]:
+    """Large type gets smaller before a number or a word of it is torn apart: K2-4172 is never K2-4 and 172."""
+    fitted = list(runs)
+    for size in _SHRINK:
+        if all(sum(metrics.advance(run) for run in unit) <= width for unit in units(fitted)):
+            return fitted
+        fitted = [replace(run, size=size) if DOTS[run.size] > DOTS[size] else run for run in fitted]
+    return fitted
+
+
 def _balanced(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
-    """Lines that fit; where the last would hold a few characters only, the others give it some of theirs."""
-    lines = _wrapped(runs, width, metrics)
-    if len(lines) > 1 and sum(advance for _, advance in lines[-1]) < width * 3 // 10:
-        for narrower in range(width * 9 // 10, width // 2, -max(width // 20, 1)):
-            attempt = _wrapped(runs, narrower, metrics)
-            if len(attempt) > len(lines):
+    """Lines that fit, as few as possible, and among those the ones that end where a reader would breathe."""
+    greedy = _wrapped(runs, width, metrics)
+    pieces = list(units(runs))
+    advances = [sum(metrics.advance(run) for run in piece) for piece in pieces]
+    if len(greedy) == 1 or len(pieces) > _BALANCED_UNITS_MAX or max(advances) > width:
+        return greedy
+    # From the end: the cost of setting everything from piece i on, and where its first line ends.
+    cost = [0.0] * (len(pieces) + 1)
+    ends = [len(pieces)] * (len(pieces) + 1)
+    for start in range(len(pieces) - 1, -1, -1):
+        cost[start] = float("inf")
+        used = 0
+        for end in range(start + 1, len(pieces) + 1):
+            used += advances[end - 1]
+            if used > width:
                 break
-            lines = attempt
+            here = cost[end] + _line_cost(pieces, end, used, width)
+            if here <= cost[start]:
+                cost[start], ends[start] = here, end
+    lines: list[_Line] = []
+    at = 0
+    while at < len(pieces):
+        lines.append(_measured([run for piece in pieces[at : ends[at]] for run in piece], metrics))
+        at = ends[at]
     return lines
+
+
+def _line_cost(pieces: Sequence[list[Run]], end: int, used: int, width: int) -> float:
+    """One more line costs most, a line that ends within a word less, an uneven edge least."""
+    if end == len(pieces):
+        return 100.0 + (5.0 if used < width // 5 else 0.0)
+    torn = not breathes(pieces[end - 1][-1].text[-1], pieces[end][0].text[0])
+    return 100.0 + 10.0 * torn + 4.0 * ((width - used) / width) ** 2
 
 
 def _wrapped(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
@@ -440,7 +480,8 @@ def _widths(cells: Sequence[Cell], width: int, metrics: Metrics, *, white: bool)
     if first is not None:
         rest = room - sum(widths)
         needs = _stack(cells[first].blocks, room, metrics, white=white).width
-        if rest < min(needs, room * _REST_PERCENT_MIN // 100):
+        share = _REST_PERCENT_MIN if cells[first].rest else _LEFT_PERCENT_MIN
+        if rest < min(needs, room * share // 100):
             return None
         widths[first] = rest
     return widths if sum(widths) <= room else None

@@ -63,12 +63,15 @@ def _facts(paper: CouponPaper) -> tuple[Block, ...]:
     """Beside the QR a narrow column, label above value; below a native QR one line each."""
     until = paper.valid_until
     english = paper.lang != "ja"
-    rides = f"{paper.rides}回分" + (f" {paper.rides} ride{'s' if paper.rides > 1 else ''}" if english else "")
+    rides = (
+        f"{paper.rides}回分" if not english else f"{paper.rides}回 {paper.rides} ride{'s' if paper.rides > 1 else ''}"
+    )
     blocks: list[Block] = [
         Feed(20),
-        parts.tag(rides, Size.HEAD if not english else Size.LABEL),
+        parts.tag(rides, Size.HEAD if not english else Size.BODY),
+        Feed(5),
         Reissue(),
-        Feed(10),
+        Feed(5),
         _labelled("有効期限" if not english else "有効期限 Valid until", f"{day_ja(until)}まで"),
     ]
     if english:

@@ -28,6 +28,12 @@ def test_a_sale_of_thirteen(tmp_path: Path, profile: str) -> None:
         assert {part.tries for part in progress.parts} == {1}
         assert not printer.seen("error")
         assert [scanned(sheet) for sheet in printer.sheets()] == codes(documents)
+        with reading(device.engine) as connection:
+            diary = connection.exec_driver_sql("SELECT what, detail FROM print_event ORDER BY id").all()
+        assert [row[0] for row in diary] == ["queued", *["sending", "confirmed"] * 13]
+        told = device.log() + "".join(row[1] for row in diary)
+        assert "T1:" not in told
+        assert papers.VENUE.name["ja"] not in told
 
 
 def test_health_is_proven_and_fresh(tmp_path: Path) -> None:
@@ -128,17 +134,3 @@ def test_a_lost_answer_is_asked_for_again(tmp_path: Path) -> None:
         assert {part.tries for part in progress.parts} == {1}
         assert [scanned(sheet) for sheet in printer.sheets()] == codes(documents)
         assert "asking_again" in device.log()
-
-
-def test_the_diary_names_no_code(tmp_path: Path) -> None:
-    with emulator(tmp_path / "paper", "--speed", "0") as printer, rig(tmp_path) as device:
-        device.announce()
-        documents = book()[:1]
-        device.put_down("sale-1", documents)
-        device.start(printer.address)
-        device.done("sale-1")
-        with reading(device.engine) as connection:
-            rows = connection.exec_driver_sql("SELECT what, detail FROM print_event ORDER BY id").all()
-        assert [row[0] for row in rows] == ["queued", "sending", "confirmed"]
-        assert not any("T1:" in row[1] or papers.VENUE.name["ja"] in row[1] for row in rows)
-        assert "T1:" not in device.log()

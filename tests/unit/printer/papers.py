@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import date, datetime, time, timedelta, timezone
 
 from printer.document import Image
@@ -174,7 +173,7 @@ def claim(*, lang: str = "ja", kind: ClaimKind = ClaimKind.PAYMENT_UNKNOWN) -> C
     )
 
 
-def dithered(width: int = 576, height: int = 400) -> Image:
+def dithered(width: int = 560, height: int = 400) -> Image:
     """A picture full of noise, as a dithered photo is, in which byte pairs of real-time commands do occur."""
     state, bits = 12345, bytearray()
     for _ in range((width + 7) // 8 * height):
@@ -183,6 +182,3 @@ def dithered(width: int = 576, height: int = 400) -> Image:
     for at in range(0, len(bits) - 2, 997):
         bits[at : at + 2] = bytes((0x10, (0x04, 0x05, 0x14)[at % 3]))
     return Image(width, height, bytes(bits))
-
-
-BASE64_LOGO = base64.b64encode(logo().bits).decode()
