@@ -91,4 +91,5 @@ class GateFace(Widget):  # type: ignore[misc]  # Kivy carries no types
         return None
 
     def _new_pen(self) -> Pen:
-        return Pen(plan_of(self.width, self.height).panel, self._fonts, float(self.width), float(self.height))
+        plan = plan_of(self.width, self.height)
+        return Pen(plan.panel, plan.steps, self._fonts, float(self.width), float(self.height))

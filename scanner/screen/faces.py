@@ -77,8 +77,8 @@ def _draw_ready(pen: Pen, plan: Plan, view: GateView) -> None:
 def _draw_counts(pen: Pen, plan: Plan, view: GateView) -> None:
     card, language = plan.counts, view.language
     pen.card(card, "surface", "line", radius=RADIUS, width=0.3)
-    inner = card.inset(plan.margin + 0.4, 2.6)
-    left, right = inner.columns((0.56, 0.44), gap=5.0)
+    inner = card.inset(plan.margin, 2.6)
+    left, right = inner.columns((0.58, 0.42), gap=4.4)
     pen.text(
         label("inside", language=language),
         Box(left.x, left.y + 1.2, left.width, plan.small * 1.4),
@@ -94,7 +94,7 @@ def _draw_counts(pen: Pen, plan: Plan, view: GateView) -> None:
         [Word(inside, plan.count, "ink", bold=True), Word(unit, plan.small * 1.05, "ink", bold=True, gap=0.4)],
         align="left",
     )
-    pen.fill(Box(left.right + 2.4, inner.y + 0.4, 0.28, inner.height - 0.8), "line")
+    pen.fill(Box(left.right + 2.1, inner.y + 0.4, 0.28, inner.height - 0.8), "line")
     known = [
         (label(name, language=language), count)
         for name, count in (("admitted", view.admitted_today), ("expected", view.expected_today))

@@ -42,6 +42,6 @@ def draw_sync(pen: Pen, box: Box, colour: str) -> None:
     """Two arrows around a circle: when this was last brought up to date."""
     unit = box.width / GRID
     for start in (-70, 110):
-        pen.line(arc(box, start=start, end=start + 140, radius=36), colour, width=STROKE * unit)
+        pen.line(arc(box, start=start, end=start + 140, radius=36, steps=14), colour, width=STROKE * unit)
     for points in (((20.5, 3.5), (20.5, 9), (15, 9)), ((3.5, 20.5), (3.5, 15), (9, 15))):
         pen.line([(box.x + x * unit, box.y + y * unit) for x, y in points], colour, width=STROKE * unit)

@@ -68,11 +68,11 @@ def draw_row(pen: Pen, box: Box, words: list[Word], *, align: str = "center") ->
     words = [word for word in words if word.text]
     if not words:
         return replace(box, width=0)
-    total = _row_width(pen, words)
-    if total > box.width:
-        scale = box.width / total * 0.995
-        words = [replace(word, em=word.em * scale, gap=word.gap * scale) for word in words]
-        total = _row_width(pen, words)
+    words = [replace(word, em=pen.step(word.em)) for word in words]
+    total = row_width(pen, words)
+    while total > box.width and any(word.em > pen.steps_mm[0] for word in words):
+        words = [replace(word, em=pen.step(word.em * 0.999), gap=word.gap * 0.9) for word in words]
+        total = row_width(pen, words)
     largest = max(word.em for word in words)
     x = {"left": box.x, "center": box.x + (box.width - total) / 2, "right": box.right - total}[align]
     start = x
@@ -85,7 +85,8 @@ def draw_row(pen: Pen, box: Box, words: list[Word], *, align: str = "center") ->
     return Box(start, box.y, total, box.height)
 
 
-def _row_width(pen: Pen, words: list[Word]) -> float:
+def row_width(pen: Pen, words: list[Word]) -> float:
+    """Millimetres that a row takes."""
     return sum(
         (word.gap if index else 0) + pen.width_of(word.text, em=word.em, bold=word.bold)
         for index, word in enumerate(words)
@@ -135,11 +136,12 @@ def draw_key(pen: Pen, plan: Plan, key: Key, text: str, box: Box, *, colour: str
     strokes = OF_KEY[key]
     if filled:
         pen.fill(box, colour, radius=RADIUS)
-        ink, em, icon = ground, plan.figure, plan.figure
+        ink, em, icon = ground, pen.step(plan.figure), plan.figure
         text_width = pen.width_of(text, em=em, bold=True)
         room = box.width - icon - 6.0
-        if text_width > room:
-            em, text_width = em * room / text_width, room
+        while text_width > room and em > pen.steps_mm[0]:
+            em = pen.step(em * 0.999)
+            text_width = pen.width_of(text, em=em, bold=True)
         x = box.x + (box.width - icon - 2.0 - text_width) / 2
         draw_icon(pen, strokes, Box(x, box.y + (box.height - icon) / 2, icon, icon), ink, stroke=2.6)
         pen.text(text, Box(x + icon + 2.0, box.y, text_width + 0.4, box.height), ink, em=em, bold=True)

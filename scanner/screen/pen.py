@@ -57,6 +57,8 @@ class Pen:
     """Draws into the canvas that is open. One pen a picture: it remembers texts and targets."""
 
     panel: Panel
+    steps_mm: tuple[float, ...]
+    """Sizes of type, rising. Nothing is drawn at any other: SDL keeps 2.5 MB for each size of each font."""
     fonts: Fonts
     width_px: float
     height_px: float
@@ -113,7 +115,8 @@ class Pen:
     def ellipse(self, box: Box, colour: str, *, alpha: float = 1.0) -> None:
         left, bottom = self.point(box.x, box.bottom)
         Color(*rgb(colour), alpha)
-        SmoothEllipse(pos=(left, bottom), size=(self.px(box.width), self.px(box.height)), segments=180)
+        size = (self.px(box.width), self.px(box.height))
+        SmoothEllipse(pos=(left, bottom), size=size, segments=_segments(max(size)))
 
     def line(self, points: list[tuple[float, float]], colour: str, *, width: float, close: bool = False) -> None:
         """A stroke through `points` (mm), opaque, with round ends and corners.
@@ -133,7 +136,7 @@ class Pen:
                 SmoothEllipse(
                     pos=(x - stroke_px / 2, y - stroke_px / 2),
                     size=(stroke_px, stroke_px),
-                    segments=48 if stroke_px > 20 else 24,
+                    segments=_segments(stroke_px),
                 )
 
     def text(
@@ -153,13 +156,15 @@ class Pen:
         """
         if not text:
             return Box(box.x, box.y, 0, box.height)
-        shortened = False
+        em = self.step(em)
+        em_min = em if em_min is None else self.step(em_min)
         label = self._label(text, em, bold=bold)
         room_px = self.px(box.width)
-        if label.texture.width > room_px:
-            em = max(em_min or em, em * room_px / label.texture.width * 0.985)
+        while label.texture.width > room_px + 1 and em > em_min:
+            em = self.step(em * 0.999)
             label = self._label(text, em, bold=bold)
-        while label.texture.width > room_px + 2 and len(text) > 1:
+        shortened = False
+        while label.texture.width > room_px + 1 and len(text) > 1:
             text = text.rstrip("…")[:-1] + "…"
             shortened = True
             label = self._label(text, em, bold=bold)
@@ -175,9 +180,13 @@ class Pen:
         )
         return Box(box.x + (x_px - self.point(box.x, 0)[0]) / self.px_per_mm, box.y, width / self.px_per_mm, box.height)
 
+    def step(self, em: float) -> float:
+        """The largest size of type that is not above `em`; the smallest there is where `em` is below it."""
+        return max((step for step in self.steps_mm if step <= em * 1.001), default=self.steps_mm[0])
+
     def width_of(self, text: str, *, em: float, bold: bool = False) -> float:
         """Millimetres that `text` takes on one line."""
-        return float(self._label(text, em, bold=bold).texture.width / self.px_per_mm) if text else 0.0
+        return float(self._label(text, self.step(em), bold=bold).texture.width / self.px_per_mm) if text else 0.0
 
     def target(self, key: Key, box: Box, *, count: int | None = None) -> None:
         self.targets.append(Target(key, count, box))
@@ -187,6 +196,11 @@ class Pen:
         label = CoreLabel(text=text, font_size=max(6, int(self.px(em) + 0.5)), font_name=str(font), color=(1, 1, 1, 1))
         label.refresh()
         return label
+
+
+def _segments(diameter_px: float) -> int:
+    """Corners of a circle that looks round: no more than the eye sees, because software GL keeps memory for each."""
+    return max(12, min(120, int(diameter_px**0.5 * 6)))
 
 
 def _turns(before: tuple[float, float], here: tuple[float, float], after: tuple[float, float]) -> bool:

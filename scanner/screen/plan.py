@@ -39,6 +39,8 @@ class Plan:
     figure: float
     count: float
     word_em: float
+    steps: tuple[float, ...]
+    """All sizes of type of this panel, rising."""
 
     @property
     def bar_short(self) -> Box:
@@ -73,6 +75,7 @@ PORTRAIT: Final = Plan(
     figure=_SMALL["figure"],
     count=_SMALL["count"],
     word_em=_SMALL["word"],
+    steps=(3.2, 3.7, 4.2, 4.4, 4.8, 5.4, 6.6, 7.8, 9.4, 10.5, 12.6, 16.0),
 )
 
 LANDSCAPE: Final = Plan(
@@ -97,6 +100,7 @@ LANDSCAPE: Final = Plan(
     figure=10.0,
     count=16.0,
     word_em=28.0,
+    steps=(4.4, 5.0, 5.6, 6.2, 7.2, 8.4, 10.0, 12.4, 16.0, 19.2, 24.0, 28.0),
 )
 
 

@@ -86,7 +86,7 @@ def _cross(pen: Pen, box: Box, colour: str, _ground: str) -> None:
         pen.line(points, colour, width=box.width * 0.155)
 
 
-def arc(box: Box, *, start: float, end: float, radius: float, steps: int = 120) -> list[tuple[float, float]]:
+def arc(box: Box, *, start: float, end: float, radius: float, steps: int = 72) -> list[tuple[float, float]]:
     """Points on a circle around the box's middle; degrees clockwise from the top, `radius` in hundredths of the width."""
     x, y = box.middle
     points = []

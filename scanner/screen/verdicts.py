@@ -6,7 +6,7 @@ Staff look for a second at arm's length: the word is what decides, everything th
 from __future__ import annotations
 
 from scanner.screen.box import Box
-from scanner.screen.marks import RADIUS, Word, draw_key, draw_row, key_text, tones_of
+from scanner.screen.marks import RADIUS, Word, draw_key, draw_row, key_text, row_width, tones_of
 from scanner.screen.pen import Align, Pen
 from scanner.screen.plan import Plan
 from scanner.screen.shapes import Shape, draw_shape, hazard_stripes, person, shape_of
@@ -61,7 +61,7 @@ def _draw_facts(pen: Pen, plan: Plan, view: GateView, card: Box, *, tall: bool, 
     admits = view.when == "" and not view.lines and (view.who != "" or view.count is not None)
     number_row = bool(view.number) and tall
     if number_row:
-        height = plan.figure * 1.75
+        height = plan.figure * 1.5
         row = Box(inner.x, inner.bottom - height, inner.width, height)
         pen.fill(Box(inner.x, row.y - 0.8, inner.width, 0.28), "line")
         name = pen.text(label("number", language=view.language), row, "ink2", em=plan.small)
@@ -82,16 +82,15 @@ def _draw_whom(pen: Pen, plan: Plan, view: GateView, box: Box, *, tall: bool, ac
     unit = label(str(view.counted), language=view.language)
     em = plan.count * (1.2 if tall else 1.0)
     count = [] if view.count is None else [Word(str(view.count), em, "ink", bold=True, gap=em * 0.3)]
-    words = [
-        Word(view.who, em, "ink", bold=True),
-        *count,
-        Word(unit if count else "", em * 0.64, "ink", bold=True, gap=0.5),
-    ]
-    left = (
-        ""
-        if view.left is None
-        else f"{label('left', language=view.language)} {view.left}{label('times', language=view.language)}"
-    )
+    if count:
+        count.append(Word(unit, em * 0.64, "ink", bold=True, gap=0.5))
+    words = [Word(view.who, em, "ink", bold=True), *count]
+    times = label("times", language=view.language)
+    left = "" if view.left is None else f"{label('left', language=view.language)} {view.left}{times}"
+    if view.who and count and row_width(pen, words) * 0.72 > box.width:
+        # A long name (a ride book) has a line for itself; what it costs and leaves stands under it.
+        left = f"{view.count}{unit}　{left}".strip()
+        words = words[:1]
     lower = left or (view.note if tall else "")
     rows = _rows(box, [1.0 if people and tall else 0.0, em * 0.12, 0.62 if lower else 0.0], em=em)
     icons, middle, last = rows
@@ -112,7 +111,7 @@ def _draw_whom(pen: Pen, plan: Plan, view: GateView, box: Box, *, tall: bool, ac
             lower,
             last,
             "ink" if strong else "ink2",
-            em=plan.text if strong else plan.small,
+            em=plan.figure if strong else plan.small,
             bold=strong,
             align="center",
         )

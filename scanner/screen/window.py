@@ -5,6 +5,7 @@ The tick asks for an update even where nothing moved, because a still picture ma
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -25,7 +26,8 @@ from sync.service import notify
 from tickets.clock import Clock
 from tickets.look import COLOURS
 
-BAR_FRAMES_PER_S = 20
+BAR_FRAMES_PER_S = 10
+"""Each frame of software GL takes time that the gate beside it may need; the bar is two millimetres shorter each time."""
 
 _log = structlog.get_logger()
 
@@ -45,13 +47,14 @@ class GateScreen(App):  # type: ignore[misc]  # Kivy carries no types
         self._speaker: Speaker | None = None
         self._face = GateFace(fonts=Fonts(settings.font_regular, settings.font_bold), language=settings.language)
         self._bar_drawn_s = 0.0
+        self._frames_shown = 0
         self._touched: tuple[Key, int | None] | None = None
 
     def build(self) -> GateFace:
         Window.clearcolor = get_color_from_hex(COLOURS["paper"])
         self._face.bind(size=lambda *_: self._redraw())
         self._face.bind(on_touch_down=self._press, on_touch_up=self._release)
-        Window.bind(on_flip=self._first_frame)
+        Window.bind(on_flip=self._frame_shown)
         KivyClock.schedule_interval(self._look, 0)
         KivyClock.schedule_interval(self._tick, 1)
         return self._face
@@ -64,15 +67,23 @@ class GateScreen(App):  # type: ignore[misc]  # Kivy carries no types
         notify.stopping()
         self._link.close()
 
-    def _first_frame(self, *_: object) -> None:
-        Window.unbind(on_flip=self._first_frame)
-        _log.info("first_frame", ms=round((self._clock.monotonic_s() - self._started_s) * 1000))
+    def _frame_shown(self, *_: object) -> None:
+        """The first swap on KMS/DRM shows nothing (docs/decisions/0006): one more at once, and only then are we ready."""
+        self._frames_shown += 1
+        if self._frames_shown == 1:
+            _log.info("first_frame", ms=round((self._clock.monotonic_s() - self._started_s) * 1000))
+            KivyClock.schedule_once(lambda _dt: Window.canvas.ask_update(), 0)
+            return
+        Window.unbind(on_flip=self._frame_shown)
         notify.ready("drawing")
         # Audio opens a device and may take its time: the picture comes first.
         KivyClock.schedule_once(self._open_speaker, 0)
 
     def _open_speaker(self, _dt: float) -> None:
+        """The last thing of the start. What is there now stays: later collections look at what each picture left alone."""
         self._speaker = Speaker(self._settings.runtime_dir / "sounds", volume=self._settings.volume)
+        gc.collect()
+        gc.freeze()
 
     def _look(self, _dt: float) -> None:
         """Each frame: what came, and what has run down."""
@@ -99,6 +110,7 @@ class GateScreen(App):  # type: ignore[misc]  # Kivy carries no types
     def _tick(self, _dt: float) -> None:
         self._face.draw_head(self._showing, now_s=self._clock.monotonic_s())
         Window.canvas.ask_update()
+        gc.collect()  # Kivy's smooth shapes are cycles that hold on to GL buffers; after the freeze this takes a millisecond
         notify.alive()  # the loop turns and has drawn
 
     def _redraw(self) -> None:
