@@ -50,6 +50,9 @@ from tickets.ids import OP_ID_BYTES, OpId, RandomBytes, TicketId
 UNCHAINED_MAX = 64
 """Settled scans kept in memory while the journal cannot be written. What does not fit is settled at the next start."""
 
+CHECKPOINT_COMMITS = 100
+"""About half the pages after which SQLite would do it by itself, in the middle of a scan."""
+
 _log = structlog.get_logger()
 
 
@@ -100,6 +103,8 @@ class Lane:
         self._epoch = 0
         self._unwritten_numbers = 0
         self._something_chained = False
+        self._commits = 0
+        ledger.checkpoint_by_hand(self._journal)
         with self._journal.read() as connection:
             self._epoch = ledger.highest_epoch(connection)
 
@@ -182,6 +187,7 @@ class Lane:
     def finish(self) -> None:
         """Chain what has been settled and shown. After the light; raises JournalDamaged alone."""
         if not self._unchained:
+            self._tidy()
             return
         try:
             with ledger.durable(self._journal) as connection:
@@ -190,6 +196,7 @@ class Lane:
             _log.error("scan_unchained", scans=len(self._unchained), why=str(error))
             return
         self._forget(chained)
+        self._tidy()
 
     def release(self, of: OpId, reason: ReleaseReason) -> bool:
         """Give a use back: nobody passed, or staff undid it. False when it could not be, or had been before."""
@@ -289,6 +296,13 @@ class Lane:
         """What the committed transaction has chained; `also` whether there was an operation beside the settled ones."""
         del self._unchained[:chained]
         self._something_chained |= also or chained > 0
+        self._commits += 1
+
+    def _tidy(self) -> None:
+        """Keep the log short, where nobody waits."""
+        if self._commits >= CHECKPOINT_COMMITS:
+            self._commits = 0
+            ledger.checkpoint(self._journal)
 
     def _keep(self, settled: _Settled) -> None:
         if len(self._unchained) < UNCHAINED_MAX:

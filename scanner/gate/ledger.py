@@ -5,12 +5,13 @@ Everything here happens inside a transaction of the caller, so that a row, its n
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, event, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
@@ -67,6 +68,25 @@ def durable(journal: Journal) -> Iterator[Connection]:
         if primary in UNREADABLE:
             raise JournalDamaged(f"journal: {error.orig}") from error
         raise NotDurable(f"journal: {error.orig}") from error
+
+
+def checkpoint_by_hand(journal: Journal) -> None:
+    """From here on no commit of this process moves the log into the database: one scan in a hundred would wait for that and its syncs.
+    `checkpoint` does it, after a light.
+    """
+
+    def no_automatic(raw: Any, _record: Any) -> None:
+        raw.execute("PRAGMA wal_autocheckpoint=0")
+
+    event.listen(journal.engine, "connect", no_automatic)
+    journal.engine.dispose()  # connections made so far know nothing of it
+
+
+def checkpoint(journal: Journal) -> None:
+    """Move what can be moved without waiting for anybody. Fails quietly: the next one moves more."""
+    with suppress(DBAPIError, sqlite3.Error), journal.engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection  # outside of any transaction, where a checkpoint has to be
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def take(connection: Connection, taken: Taken) -> None:

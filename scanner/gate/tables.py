@@ -39,7 +39,6 @@ pending = Table(
 )
 Index("pending_by_ticket", pending.c.ticket)
 Index("pending_open", pending.c.at, sqlite_where=text("chained = 0"))
-Index("pending_by_time", pending.c.at)
 
 scan_number = Table(
     "scan_number",
