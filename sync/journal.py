@@ -279,7 +279,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
         with engine.begin() as connection:
             metadata.create_all(connection)
             granted.metadata.create_all(connection)
-            known = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+            known = dict((row.key, row.value) for row in connection.execute(select(meta.c.key, meta.c.value)))
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)

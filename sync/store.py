@@ -17,6 +17,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
+from sync.service.shared import create_shared
+
 BUSY_TIMEOUT_S = 10.0
 """A writer waits this long for another process's commit before it gives up. A commit takes milliseconds; a disk can take seconds."""
 
@@ -34,6 +36,8 @@ def open_engine(path: Path, *, durability: Durability = Durability.FULL, read_on
     Read-only engines see committed rows of others at the start of each transaction and never write, not even a WAL file of
     their own beside a missing database.
     """
+    if not read_only:
+        create_shared(path)
     uri = f"file:{path}?mode={'ro' if read_only else 'rwc'}"
 
     def connect() -> sqlite3.Connection:

@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from sync.service.shared import create_shared
+
 
 class State(StrEnum):
     OK = "ok"
@@ -43,6 +45,7 @@ class Board:
     """The rows of one device. Any process may open it; each writes its own parts only."""
 
     def __init__(self, path: Path) -> None:
+        create_shared(path)
         self._db = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
