@@ -20,6 +20,7 @@ DOTS_PER_MM = 8
 TICK_S = 0.004
 MERGE_S = 0.2
 HANG_UP_LOOK_S = 0.25
+LEAVING_S = 1.0
 
 
 class Printer:
@@ -75,6 +76,9 @@ class Printer:
         while True:
             await self._powered.wait()
             client = await self._port.accept()
+            if self._client is not None and self._client.hung_up():
+                # The last client has gone; what it sent is still being taken in, which is short unless paper lacks.
+                await asyncio.wait(self._tasks, timeout=LEAVING_S)
             if self._client is not None or not self._device.condition.powered:
                 client.close(reset=True)
                 self._events.say("refused", client=client.name)

@@ -31,7 +31,7 @@ GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC
   slow=MS               every message leaves MS late
   banner                bytes that are no ZVT greet each new TCP client
   split                 messages leave byte by byte
-  glue                  04 FF and what follows it leave in one piece
+  glue                  TCP: 80 00 00 leaves in one piece with the message after it
   repeat-none           06 20 has nothing to tell (06 1E)
   repeat-old            06 20 tells of the transaction before the last one
   repeat-wrong-tid, repeat-wrong-amount   06 20 tells of another terminal, of another amount

@@ -9,13 +9,13 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from emulators.terminal.apdu import Apdu, take
+from emulators.terminal.apdu import ACK, Apdu, take
 from emulators.wire import Wire
 
 ACK_BYTE, NAK_BYTE = 0x06, 0x15
 DLE, STX, ETX = 0x10, 0x02, 0x03
 REPEATS_MAX = 2
-FRAME_LIMIT_BYTES = 140_000
+GLUE_S = 0.05
 
 
 class LineLost(Exception):
@@ -114,6 +114,8 @@ class Line(ABC):
         self.watch = watch
         self.delay_s = 0.0
         self.split = False
+        self.glue = False
+        self._kept = b""
         self._inbox: asyncio.Queue[Apdu | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
         self.lost = False
@@ -177,7 +179,18 @@ class TcpLine(Line):
         if self.lost:
             raise LineLost
         self.watch("out", apdu)
-        await self._write(apdu.encode())
+        if self.glue and apdu == ACK:
+            self._kept += apdu.encode()
+            asyncio.get_running_loop().call_later(GLUE_S, self._unglue)
+            return
+        kept, self._kept = self._kept, b""
+        await self._write(kept + apdu.encode())
+
+    def _unglue(self) -> None:
+        """Nothing followed: an acknowledgement cannot wait for ever."""
+        kept, self._kept = self._kept, b""
+        if not self.lost:
+            self.wire.write_now(kept)
 
 
 class SerialLine(Line):

@@ -18,7 +18,8 @@ CANCELLED = 0x6C
 WRONG_CURRENCY = 0x6F
 IMPOSSIBLE = 0x83
 NEEDS_EOD = 0xF0
-HOLD_S_DEFAULT = 30
+HOLD_S_DEFAULT = 30  # field 01
+CARD_S = 60.0  # how long an attended terminal waits for its customer
 
 # Intermediate status: insert card, waiting for the host, sending auto-reversal, approved (take goods), declined.
 INSERT_CARD, ASKING_HOST, REVERSING, APPROVED, DECLINED = 0x0A, 0x04, 0x05, 0x1C, 0x1D
@@ -121,7 +122,7 @@ class Payment:
             await talk.pause(terminal.pause_s)
             return Customer(Act.CANCEL, int(fault.value or "6C", 16))
         if terminal.attended:
-            await talk.pause(self.wanted.hold_s, until=lambda: not terminal.customer.empty())
+            await talk.pause(CARD_S, until=lambda: not terminal.customer.empty())
         else:
             await talk.pause(terminal.pause_s, until=lambda: not terminal.customer.empty())
         if talk.abort_wanted:

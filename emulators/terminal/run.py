@@ -34,18 +34,20 @@ class Process:
         self._port = port
         self._t2_s = t2_s
         self._line: Line | None = None
+        self._client: wire.Wire | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         terminal = self._terminal
-        for transaction in terminal.ledger.open:  # power was lost before the till's answer counted
-            settle(terminal, transaction, terminal.personality, reason="restart")
         while True:
             client = await self._port.accept()
+            if self._task is not None and self._client is not None and self._client.hung_up():
+                await asyncio.wait({self._task}, timeout=SILENT_S)  # it is about to learn that its till has gone
             if self._task is not None and not self._task.done():
                 client.close(reset=True)
                 terminal.events.say("refused", client=client.name)
                 continue
+            self._client = client
             self._task = asyncio.create_task(self._serve(client))
 
     async def _serve(self, client: wire.Wire) -> None:
@@ -77,6 +79,7 @@ class Process:
             slow = self._terminal.faults.lasting("slow")
             line.delay_s = int(slow.value) / 1000 if slow else 0.0
             line.split = self._terminal.faults.lasting("split") is not None
+            line.glue = self._terminal.faults.lasting("glue") is not None
             await commands.obey(talk, command)
 
     def _watch(self, direction: str, apdu: Apdu) -> None:
@@ -176,6 +179,8 @@ async def serve(options: argparse.Namespace) -> None:
         personality=Personality(options.personality), pause_s=options.pause_ms / 1000, host_s=options.host_ms / 1000,
         repeat_s=options.repeat_ms / 1000, attended=options.attended,
     )  # fmt: skip
+    for transaction in ledger.open:  # the power went before the till's answer counted
+        settle(terminal, transaction, terminal.personality, reason="restart")
     port = wire.open_port(options.listen, options.pty)
     process = Process(terminal, port, t2_s=options.t2_ms / 1000)
     loop = asyncio.get_running_loop()

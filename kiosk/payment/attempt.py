@@ -76,8 +76,10 @@ _AFTER: dict[State | None, frozenset[State]] = {
     State.REVERSED: frozenset(),
 }
 
-ASK_AGAIN = frozenset({"terminal_absent", "terminal_silent", "terminal_link", "terminal_busy", "in_progress"})
-"""Evidence codes of a query that could not be asked or is not ripe: waiting helps. Any other UNKNOWN is for a person."""
+ASK_AGAIN = frozenset(
+    {"terminal_absent", "terminal_silent", "terminal_link", "terminal_busy", "terminal_no_host", "in_progress"}
+)
+"""Evidence codes of a query or reversal that could not be done yet: waiting helps. Otherwise it is for a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Wire:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._last: Apdu | None = None
+        self._ahead: deque[Apdu] = deque()
         self._spoke_since = True
         self._spoke_at_s = 0.0
         self.trace: deque[str] = deque(maxlen=_TRACE_MAX)
@@ -48,12 +49,15 @@ class Wire:
 
     def open(self) -> None:
         self._link.open()
+        self._ahead.clear()
         self._last, self._spoke_since = None, True
 
     def close(self) -> None:
         self._link.close()
 
     def send(self, unit: Apdu) -> None:
+        """Say `unit`. What has come twice before it is one question, and gets one answer."""
+        self._drop_twins()
         line = describe(unit)
         self.trace.append(f"> {line}")
         log.debug("zvt_frame", sent=line)
@@ -62,7 +66,7 @@ class Wire:
 
     def receive(self, timeout_s: float) -> Apdu | None:
         """The next unit that is no duplicate: the same unit again, before we said anything, was sent twice."""
-        unit = self._link.receive(timeout_s)
+        unit = self._ahead.popleft() if self._ahead else self._link.receive(timeout_s)
         if unit is None:
             return None
         line = describe(unit)
@@ -84,13 +88,22 @@ class Wire:
         if not self._link.is_open:
             return False
         try:
-            while (unit := self._link.receive(0)) is not None:
+            while (unit := self._ahead.popleft() if self._ahead else self._link.receive(0)) is not None:
                 if unit != self._last:
                     self.trace.append(f"< {describe(unit)} (out of turn)")
                     return False
         except TerminalLinkError:
             return False
         return True
+
+    def _drop_twins(self) -> None:
+        if self._spoke_since or self._ahead:
+            return
+        while (unit := self._link.receive(0)) is not None:
+            if unit != self._last:
+                self._ahead.append(unit)
+                return
+            self.trace.append(f"< {describe(unit)} (again)")
 
     def _is_twin(self, unit: Apdu) -> bool:
         return unit.control == messages.INTERMEDIATE and time.monotonic() - self._spoke_at_s < _TWIN_WITHIN_S

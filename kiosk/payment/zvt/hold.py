@@ -46,6 +46,8 @@ class Hold:
         self.dialogue, self.held, self.status = dialogue, held, status
         self.ending: Ending | None = None
         """The hold ended by itself: refused at our limit, or by the terminal."""
+        self.is_refused = False
+        """It was our refusal that ended it."""
         self.failure: TerminalLinkError | None = None
         """The line was lost while holding."""
         self._timers, self._charset = timers, charset
@@ -66,6 +68,22 @@ class Hold:
             self._wanted.notify()
         self._thread.join()
 
+    def confirm(self) -> None:
+        """After `take`: the goods are issued. Sets `ending` or `failure`."""
+        self._decide(commands.OK)
+
+    def refuse(self) -> None:
+        """After `take`: no goods, reverse. Sets `ending` or `failure`."""
+        self.is_refused = True
+        self._decide(commands.REFUSE_GOODS)
+
+    def _decide(self, word: Apdu) -> None:
+        try:
+            self.dialogue.answer(word)
+            self.ending = finish(self.dialogue, word, charset=self._charset, within_s=self._timers.after_confirm_s)
+        except TerminalLinkError as error:
+            self.failure = error
+
     def _keep(self) -> None:
         try:
             for _ in range(self._timers.hold_extends_max):
@@ -76,8 +94,7 @@ class Hold:
                     return
             if not self._decided():
                 log.warning("zvt_hold_expired", attempt_id=self.held.attempt_id)
-                self.dialogue.answer(commands.REFUSE_GOODS)
-                self.ending = finish(self.dialogue, commands.REFUSE_GOODS, charset=self._charset)
+                self.refuse()
         except TerminalLinkError as error:
             self.failure = error
 
@@ -91,7 +108,7 @@ class Hold:
         while True:
             unit = self.dialogue.next(within_s=self._timers.hold_repeat_s)
             if unit.control != messages.STATUS_INFO:
-                self.ending = _ending(unit, None)
+                self.ending = ending_of(unit, None)
                 return False
             status = messages.status_info(unit, charset=self._charset)
             if not status.is_success:
@@ -112,7 +129,7 @@ def finish(
 ) -> Ending:
     """Listen until the terminal hands the turn back. A success told again gets `answer` again; a failure is acknowledged.
 
-    Raises TerminalLinkError, after T4 or `within_s` of silence too.
+    Raises TerminalLinkError, also after T4 or `within_s` of silence.
     """
     while (unit := dialogue.next(within_s=within_s)).control == messages.STATUS_INFO:
         status = messages.status_info(unit, charset=charset)
@@ -121,9 +138,9 @@ def finish(
         else:
             failed = status
             dialogue.answer(commands.OK)
-    return _ending(unit, failed)
+    return ending_of(unit, failed)
 
 
-def _ending(unit: Apdu, failed: StatusInfo | None) -> Ending:
+def ending_of(unit: Apdu, failed: StatusInfo | None) -> Ending:
     result = messages.completion(unit).result if unit.control == messages.COMPLETION else messages.aborted(unit).result
     return Ending(unit.control, result, failed)

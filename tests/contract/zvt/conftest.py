@@ -117,9 +117,7 @@ class Till:
     def request(self, amount: int = 3300, deadline_s: int = 30) -> PayRequest:
         self.attempts += 1
         name = AttemptId(f"a{self.attempts}")
-        return PayRequest(
-            name, OrderRef("o1"), Money(amount, "JPY"), Method.CARD, deadline_s, self.terminal.baseline()
-        )
+        return PayRequest(name, OrderRef("o1"), Money(amount, "JPY"), Method.CARD, deadline_s, self.terminal.baseline())
 
     def authorise(self, request: PayRequest) -> Evidence:
         self.progress.clear()
@@ -137,7 +135,7 @@ class Till:
 
     def crash(self) -> None:
         """The kiosk's process is gone: the wire breaks, a hold is neither confirmed nor refused."""
-        self.terminal._wire.close()
+        self.terminal._session.wire.close()
         self.terminal = self.fresh()
 
     def paid(self, amount: int = 3300) -> tuple[PayRequest, Evidence]:

@@ -211,8 +211,7 @@ def test_real_time_commands_are_found_in_any_pieces(size) -> None:
     found, at = [], 0
     for i in range(0, len(stream), size):
         chunk = stream[i : i + size]
-        for hit in scanner.scan(chunk):
-            found.append((hit.command, at + hit.end))
+        found += [(hit.command, at + hit.end) for hit in scanner.scan(chunk)]
         at += len(chunk)
     assert found == [(b"\x10\x04\x04", 5), (b"\x10\x05\x02", 9), (CLEAR, 24), (b"\x10\x04\x01", 30)]
 

@@ -32,7 +32,8 @@ CHARGE = Evidence(Outcome.APPROVED_FINAL, "last_is_ours", A, Money(3300, "JPY"),
 
 def rows(*states: State, last: Evidence | None = None) -> list[Row]:
     made = [
-        Row(A, n, ORDER, state, AT, "b1", request=REQUEST if n == 1 else None) for n, state in enumerate(states, start=1)
+        Row(A, n, ORDER, state, AT, "b1", request=REQUEST if n == 1 else None)
+        for n, state in enumerate(states, start=1)
     ]
     if last is not None:
         made[-1] = Row(A, len(made), ORDER, made[-1].state, AT, "b1", evidence=last)
