@@ -8,7 +8,22 @@ from types import FrameType
 
 from kiosk.screens.window import prepare
 from kiosk.settings import Settings
+from kiosk.visit.port import Engine
 from sync.service import log, settings
+
+
+def open_engine(chosen: Settings) -> Engine:
+    """The sale engine of this device. Imports and reads much, so it runs beside the window, not before it."""
+    from kiosk.payment.zvt import HoldMode, Options, connect
+    from kiosk.sale.assembly import build
+
+    options = Options(
+        currency=chosen.terminal_currency,
+        password=chosen.terminal_password,
+        hold=HoldMode(chosen.terminal_hold),
+        charset=chosen.terminal_charset,
+    )
+    return build(state_dir=chosen.state_dir, run_dir=chosen.run_dir, terminal=connect(chosen.terminal_address, options))
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +34,7 @@ def main(argv: list[str]) -> int:
 
     from kivy.app import App
 
+    from kiosk.late_engine import LateEngine
     from kiosk.screens.app import run
     from tickets.clock import SystemClock
 
@@ -30,7 +46,7 @@ def main(argv: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    run(chosen, open_engine(chosen), SystemClock())
+    run(chosen, LateEngine(lambda: open_engine(chosen)), SystemClock())
     return 0
 
 

@@ -50,7 +50,7 @@ class OverlayScreen(Placed):
             self.leave_at = [34, y + 51, 199.7, 30]
         else:
             height = 108 if leaves else 80
-            top = (136 - height) / 2
+            top = (136 - height) // 2
             self.card_at = [24, top, 169.5, height]
             y = top + (55 if counted else 44)
             self.go_at = [34, y, 149.5, 25]

@@ -11,11 +11,10 @@ from kivy.uix.widget import Widget
 from kiosk.screens.metric import px
 from kiosk.visit.event import Touch
 
-
 EDGE_MM: Final = 0.05
 
 
-class Placed(Widget):
+class Placed(Widget):  # type: ignore[misc]  # Kivy carries no types
     """A widget in millimetres. `shown` False takes it out of sight and out of reach."""
 
     at = ListProperty([0, 0, 0, 0])
