@@ -1,4 +1,4 @@
-"""kaisatsu-kiosk: `python -m kiosk FILE`. Puts the kiosk together: settings, window, sale engine; sells until SIGTERM."""
+"""kaisatsu-kiosk: `python -m kiosk FILE`. Puts window, visit and sale engine together, in an order that shows a picture first."""
 
 from __future__ import annotations
 
@@ -6,36 +6,49 @@ import signal
 import sys
 from types import FrameType
 
+from kiosk.screens.window import prepare
 from kiosk.settings import Settings
-from sync.service import log
-from sync.service.settings import load_or_exit
-from tickets.clock import SystemClock
+from kiosk.visit.port import Engine
+from sync.service import log, settings
 
 
-def main() -> None:
-    settings = load_or_exit(sys.argv, Settings)
-    log.configure("kaisatsu-kiosk")
-    from kiosk.screens.window import prepare
+def open_engine(chosen: Settings) -> Engine:
+    """The sale engine of this device. Imports and reads much, so it runs beside the window, not before it."""
+    from kiosk.payment.zvt import HoldMode, Options, connect
+    from kiosk.sale.assembly import build
 
-    prepare(settings)  # before anything else imports Kivy
+    options = Options(
+        currency=chosen.terminal_currency,
+        password=chosen.terminal_password,
+        hold=HoldMode(chosen.terminal_hold),
+        charset=chosen.terminal_charset,
+    )
+    return build(state_dir=chosen.state_dir, run_dir=chosen.run_dir, terminal=connect(chosen.terminal_address, options))
+
+
+def main(argv: list[str]) -> int:
+    """Serve guests until SIGTERM. Status 2 for a settings file that cannot be used."""
+    chosen = settings.load_or_exit(argv, Settings)
+    log.configure("kiosk")
+    prepare(chosen)
+
     from kivy.app import App
 
-    from kiosk.sale.assembly import build
+    from kiosk.late_engine import LateEngine
     from kiosk.screens.app import run
-    from kiosk.terminals import terminal_at
-
-    terminal = terminal_at(settings.terminal, password=settings.terminal_password, currency=settings.terminal_currency)
-    engine = build(state_dir=settings.state_dir, run_dir=settings.run_dir, terminal=terminal)
+    from tickets.clock import SystemClock
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         app = App.get_running_app()
-        if app is not None:
-            app.stop()
+        if app is None:
+            raise SystemExit(0)
+        app.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    run(settings, engine, SystemClock())
+    run(chosen, LateEngine(lambda: open_engine(chosen)), SystemClock())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv))

@@ -41,7 +41,7 @@ FETCHED_MAX: Final = 64
 log = structlog.get_logger()
 
 
-class KioskApp(App):
+class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
     """`play` sounds a tone; it must not block."""
 
     def __init__(

@@ -15,6 +15,7 @@ from kiosk.screens.placed import Placed
 from kiosk.visit.views import Key
 from tickets.look import rgb
 
+Box = tuple[float, float, float, float]
 SEA_MM = (192.0, 101.0)
 """How far down, or to the right, the picture reaches."""
 
@@ -52,10 +53,10 @@ class AttractScreen(Screen):
             self._tear.at = [SEA_MM[1] - 7, 26, 14, 79]
         languages = self.view.languages
         lowered = self.view.frame.lowered and panel().portrait
-        first = pick((14, 262, 239.7, 54), (111, 55, 99.5, 25))
+        first: Box = pick((14, 262, 239.7, 54), (111, 55, 99.5, 25))
         if lowered:
             first = (14.0, 290.0, 239.7, 44.0)
-        rest = pick((14, 320.3, 239.7, 78), (111, 83, 99.5, 22))
+        rest: Box = pick((14, 320.3, 239.7, 78), (111, 83, 99.5, 22))
         if lowered:
             rest = (14.0, 338.3, 239.7, 62.0)
         places = [

@@ -165,7 +165,7 @@ class BarWidget(Placed):
         self.total_right = self.stub_x - (pick(7.3, 5.0) if stubbed else 8.0)
         self.icon_mm = pick(9.0, 6.5)
         left = pick(8.0, 4.0)
-        if bar.icon and (panel().portrait or not stubbed or bar.total is not None):
+        if bar.icon and (panel().portrait or not stubbed):
             left += pick(19.0, 13.0)
         self.wide = not panel().portrait and (bar.total is None or not bar.total_label) and self.width_mm > 100
         right = self.stub_x - 4 if bar.total is None else pick(84.0 if len(bar.total.figures) < 7 else 74.0, 60.0)

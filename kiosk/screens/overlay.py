@@ -49,8 +49,10 @@ class OverlayScreen(Placed):
             self.go_at = [34, y, 199.7, 46]
             self.leave_at = [34, y + 51, 199.7, 30]
         else:
-            self.card_at = [24, 14, 169.5, 108]
-            y = 14 + (55 if counted else 44)
+            height = 108 if leaves else 80
+            top = (136 - height) // 2
+            self.card_at = [24, top, 169.5, height]
+            y = top + (55 if counted else 44)
             self.go_at = [34, y, 149.5, 25]
             self.leave_at = [34, y + 28, 149.5, 20]
 

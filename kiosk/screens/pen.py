@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from kivy.graphics.texture import Texture
@@ -67,7 +68,7 @@ class Pen:
         """A line with round ends and joints."""
         ink, w = colour(edge), width * self.unit
         placed = [self._p(point) for point in points]
-        for (x0, y0), (x1, y1) in zip(placed, placed[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(placed):
             length = math.hypot(x1 - x0, y1 - y0)
             if length > 0:
                 nx, ny = (y1 - y0) / length * w / 2, (x0 - x1) / length * w / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from kivy.properties import BooleanProperty, ListProperty, ObjectProperty, StringProperty
 from kivy.uix.widget import Widget
@@ -11,8 +11,10 @@ from kivy.uix.widget import Widget
 from kiosk.screens.metric import px
 from kiosk.visit.event import Touch
 
+EDGE_MM: Final = 0.05
 
-class Placed(Widget):
+
+class Placed(Widget):  # type: ignore[misc]  # Kivy carries no types
     """A widget in millimetres. `shown` False takes it out of sight and out of reach."""
 
     at = ListProperty([0, 0, 0, 0])
@@ -39,7 +41,13 @@ class Placed(Widget):
             return
         x, y, width, height = self.at
         left, top = px(x), px(y)
-        self.size = (px(x + width) - left, px(y + height) - top)
+        right, bottom = px(x + width), px(y + height)
+        # What ends where its parent ends does so to the pixel.
+        if abs(x + width - parent.at[2]) < EDGE_MM:
+            right = int(parent.width)
+        if abs(y + height - parent.at[3]) < EDGE_MM:
+            bottom = int(parent.height)
+        self.size = (right - left, bottom - top)
         self.pos = (parent.x + left, parent.top - top - self.height)
 
     def place_children(self) -> None:

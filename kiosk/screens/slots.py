@@ -16,6 +16,7 @@ class SlotCard(Press):
     )
     time_em = NumericProperty(18)
     time_w = NumericProperty(49)
+    time_h = NumericProperty(47)
     mark_at = ListProperty([86, 11, 13, 13])
     left_at = ListProperty([72, 27, 42, 10])
     word_tone = StringProperty("ink")
@@ -31,15 +32,16 @@ class SlotCard(Press):
     def on_at(self, *args: object) -> None:
         _, _, width, height = self.at
         if panel().portrait:
-            self.time_em = 18 if height > 36 else 14
+            self.time_em = (18 if self.data.time_first else 16) if height > 36 else 14
             self.time_w = self.time_em * 2.72
             middle = height / 2
+            self.time_h = height
             self.mark_at = [width - 32.5, middle - 13.5, 13, 13]
             self.left_at = [width - 45, middle + 2, 38, 9.5]
         else:
-            self.time_em, self.time_w = 11, 30
-            self.mark_at = [5, height - 11, 7, 7]
-            self.left_at = [14, height - 12, width - 16, 9]
+            self.time_em, self.time_w, self.time_h = 11, 30, height - 10
+            self.mark_at = [5, height - 10.5, 7, 7]
+            self.left_at = [14, height - 11.5, width - 16, 9]
         super().on_at(*args)
 
 

@@ -32,6 +32,8 @@ FONTS: Final = {
 EM_MIN: Final = TYPE_EM_MM["caption"]
 KANJI_TOP: Final = 0.88
 """A kanji's box reaches so far above the baseline, in em; the rest lies below."""
+UNIT_LEAD: Final = 0.05
+"""Room between figures and 円, in em of the figures."""
 BREATH: Final = "\u200b"
 """A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
 TEXTURES_KEPT: Final = 160
@@ -44,6 +46,8 @@ class Run:
     bold: bool = False
     tone: str = ""
     """A colour of its own, or empty for that of the widget."""
+    lead: float = 0.0
+    """Room before it, in mm."""
 
 
 @lru_cache(maxsize=TEXTURES_KEPT)
@@ -72,7 +76,7 @@ def pieces(text: str) -> list[str]:
     found: list[str] = []
     now = ""
     for letter in text:
-        if now and _kana(now[-1]) and not _kana(letter) and letter not in "、。ー〜）":
+        if len(now) > 1 and _kana(now[-1]) and not _kana(letter) and letter not in "、。ー〜）":
             found.append(now)
             now = ""
         now += letter
@@ -128,6 +132,7 @@ class Written(Placed):
                 baseline = round(top - KANJI_TOP * em - index * step)
                 x = {"left": self.x, "center": self.center_x - width / 2, "right": self.right - width}[self.align]
                 for run, texture, ascent in runs:
+                    x += px(run.lead)
                     Color(*rgb(run.tone or self.tone))
                     Rectangle(texture=texture, pos=(round(x), baseline + ascent - texture.height), size=texture.size)
                     x += texture.width
@@ -172,7 +177,7 @@ class Written(Placed):
     @staticmethod
     def _set(line: list[Run]) -> Line:
         runs = [(run, *_written(run.text.replace(BREATH, ""), px(run.em), bold=run.bold)) for run in line if run.text]
-        return runs, sum(texture.width for _, texture, _ in runs)
+        return runs, sum(px(run.lead) + texture.width for run, texture, _ in runs)
 
     @staticmethod
     def _smaller(line: list[Run], share: float) -> list[Run]:
@@ -245,4 +250,6 @@ class Money(Written):
         figures = Run(amount.figures, self.em, bold=self.bold)
         unit = Run(amount.unit, max(EM_MIN, round(self.em * share, 1)), bold=self.bold)
         suffix = Run(amount.suffix, EM_MIN)
-        return [[unit, figures, suffix] if amount.unit_first else [figures, unit, suffix]]
+        if amount.unit_first:
+            return [[unit, figures, suffix]]
+        return [[figures, replace(unit, lead=UNIT_LEAD * self.em), suffix]]

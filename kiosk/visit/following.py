@@ -69,7 +69,7 @@ def _stock(visit: Visit, event: StockHeld | StockRefused) -> Visit:
             if here.draft.slot is not None and here.draft.slot.slot == slot and remaining > 0:
                 return here_as(visit, replace(here, left=remaining, awaiting=False))
             return _without(visit, slot)
-        case StockRefused(slot=slot), Choosing():
+        case StockRefused(slot=slot), _ if isinstance(visit.here, Choosing):
             return _without(visit, slot)
         case _:
             return visit

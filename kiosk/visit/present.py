@@ -48,8 +48,10 @@ from kiosk.visit.situation import BlockReason, Context
 from kiosk.visit.state import (
     Line,
     Visit,
+    added,
     can_add,
     can_go_on,
+    fits,
     groups,
     has_slots,
     left_in_slot,
@@ -95,6 +97,7 @@ from kiosk.visit.wording import (
 from tickets.catalogue import Catalogue, Slot
 from tickets.language import Language, text_in
 from tickets.money import Money
+from tickets.order import TICKETS_MAX
 
 PRODUCTS_A_PAGE: Final = 6
 SLOTS_A_PAGE: Final = 6
@@ -113,35 +116,58 @@ def present(visit: Visit, context: Context, words: Words) -> View:
     reason = context.situation.block_reason
     match visit.here:
         case Attract():
-            return (
-                attract_view(visit, context, words) if reason is None else blocked_view(visit, context, words, reason)
-            )
-        case Products() as here:
+            if reason is not None:
+                return blocked_view(visit, context, words, reason)
+            return attract_view(visit, context, words)
+        case Products() | Slots() | People() | Basket() | Change() | Method() as here:
+            return _choosing(visit, here, context, words)
+        case Paying() | Printing() | UnknownPayment() | OwedTickets() | Take() | Thanks() as here:
+            return _after(visit, here, context, words)
+        case _:
+            assert_never(visit.here)
+
+
+def _choosing(
+    visit: Visit, here: Products | Slots | People | Basket | Change | Method, context: Context, words: Words
+) -> View:
+    match here:
+        case Products():
             return _products(visit, here, context, words)
-        case Slots() as here:
+        case Slots():
             return _slots(visit, here, context, words)
-        case People() as here:
+        case People():
             return _people(visit, here, context, words)
-        case Basket() as here:
+        case Basket():
             return _basket(visit, here, context, words)
         case Change():
             return _change(visit, context, words)
         case Method():
             return method_view(visit, context, words)
-        case Paying() as here:
+        case _:
+            assert_never(here)
+
+
+def _after(
+    visit: Visit,
+    here: Paying | Printing | UnknownPayment | OwedTickets | Take | Thanks,
+    context: Context,
+    words: Words,
+) -> View:
+    match here:
+        case Paying():
             return paying_view(visit, here, context, words)
-        case Printing() as here:
+        case Printing():
             return printing_view(visit, here, context, words)
-        case UnknownPayment() as here:
+        case UnknownPayment():
             return unknown_view(visit, here, context, words)
-        case OwedTickets() as here:
+        case OwedTickets():
             return owed_view(visit, here, context, words)
-        case Take() as here:
+        case Take():
             return take_view(visit, here, context, words)
         case Thanks():
             return thanks_view(visit, context, words)
         case _:
-            assert_never(visit.here)
+            assert_never(here)
 
 
 NO_BAR: Final = Bar("", "", "", "", None, NO_STUB)
@@ -271,9 +297,11 @@ def _slots(visit: Visit, here: Slots, context: Context, words: Words) -> SlotsVi
         later = clock_text(coming[(page + 1) * SLOTS_A_PAGE].slot.starts_at, catalogue)
         more.append(Key("later", words("slots.later", time=later), "clock", TurnPage(page + 1)))
     name = text_in(catalogue.products[here.product].name, words.language)
-    bar = choosing_bar(visit, words, stub_hint(words, "slots.hint"), title="" if not visit.basket else "", text="")
-    if not visit.basket:
-        bar = choosing_bar(visit, words, stub_hint(words, "slots.hint"), title=name, text=words("slots.bar"))
+    hint = stub_hint(words, "slots.hint")
+    if visit.basket:
+        bar = choosing_bar(visit, words, hint)
+    else:
+        bar = choosing_bar(visit, words, hint, title=name, text=words("slots.bar"))
     ages = [stock.as_of for stock in shown if stock.as_of is not None and context.now - stock.as_of > STALE]
     notice = words("slots.lost") if here.lost else ""
     help_line = words("slots.help", minutes=15)
@@ -362,6 +390,8 @@ def _people(visit: Visit, here: People, context: Context, words: Words) -> Peopl
     notice = ""
     if left is not None and (here.left is not None or draft.people >= left):
         notice = words("people.left", n=left)
+    elif not any(fits(visit, added(draft, variant.number, 1)) for variant in variants):
+        notice = words("people.limit", n=TICKETS_MAX)
     help_line = notice or _free_help(catalogue, draft.product, words)
     if not by_person:
         question, help_line = words("count.question"), notice or text_in(product.note, words.language)

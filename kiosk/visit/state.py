@@ -121,9 +121,11 @@ def new_draft(visit: Visit, product: str, slot: Slot | None) -> Draft:
     variants = visit.sold.variants_of(product)
     had = {line.variant: line.count for line in visit.basket if line.slot == slot}
     counts = tuple((variant.number, had.get(variant.number, 0)) for variant in variants)
-    if not any(count for _, count in counts) and counts:
-        counts = ((counts[0][0], 1), *counts[1:])
-    return Draft(product, slot, counts)
+    empty = Draft(product, slot, counts)
+    if any(count for _, count in counts) or not counts:
+        return empty
+    first = added(empty, counts[0][0], 1)
+    return first if fits(visit, first) else empty
 
 
 def in_basket(visit: Visit, draft: Draft) -> bool:
@@ -153,8 +155,7 @@ def can_add(visit: Visit, here: People, variant: int, context: Context) -> bool:
     left = left_in_slot(visit, here, context)
     if left is not None and draft.people + 1 > left:
         return False
-    lines = with_draft(visit, added(draft, variant, 1))
-    return len(lines) <= LINES_MAX and pieces(visit.sold, lines) <= TICKETS_MAX
+    return fits(visit, added(draft, variant, 1))
 
 
 def can_go_on(visit: Visit, here: People, context: Context) -> bool:
@@ -162,10 +163,15 @@ def can_go_on(visit: Visit, here: People, context: Context) -> bool:
     left = left_in_slot(visit, here, context)
     if here.awaiting or (left is not None and here.draft.people > left):
         return False
-    lines = with_draft(visit, here.draft)
-    if len(lines) > LINES_MAX or pieces(visit.sold, lines) > TICKETS_MAX:
+    if not fits(visit, here.draft):
         return False
     return here.draft.people > 0 or in_basket(visit, here.draft)
+
+
+def fits(visit: Visit, draft: Draft) -> bool:
+    """Whether basket and draft together are one order."""
+    lines = with_draft(visit, draft)
+    return len(lines) <= LINES_MAX and pieces(visit.sold, lines) <= TICKETS_MAX
 
 
 def added(draft: Draft, variant: int, count: int) -> Draft:

@@ -59,6 +59,7 @@ from kiosk.visit.route import (
     People,
     Products,
     Receipt,
+    Route,
     Slots,
     Take,
     Thanks,
@@ -182,17 +183,10 @@ def _walked(
         case AddAnother(), Basket():
             return push(visit, Products()), NOTHING
         case ChangeLines(), Basket():
-            chosen = groups(visit)
-            if len(chosen) == 1:
-                product, slot, _ = chosen[0]
-                return push(visit, People(new_draft(visit, product, slot))), NOTHING
-            return push(visit, Change()), NOTHING
+            return _change(visit), NOTHING
         case EditLine(product=product, slot=slot_id), Change():
-            for wanted, slot, _ in groups(visit):
-                if wanted == product and ("" if slot is None else slot.slot) == slot_id:
-                    return push(visit, People(new_draft(visit, product, slot))), NOTHING
-            return visit, NOTHING
-        case Back(), Products() | Slots() | People() | Basket() | Change() | Method():
+            return _edit(visit, product, slot_id), NOTHING
+        case Back(), _ if isinstance(visit.here, Choosing):
             if len(visit.route) <= 2:
                 return home(visit)
             return replace(visit, route=settled(visit.route[:-1])), NOTHING
@@ -203,6 +197,22 @@ def _walked(
             return here_as(visit, replace(here, cancelling=True)), (CancelPayment(visit.pay_turn),)
         case _:
             return visit, NOTHING
+
+
+def _change(visit: Visit) -> Visit:
+    """The counts of the one product there is, or the question which."""
+    chosen = groups(visit)
+    if len(chosen) > 1:
+        return push(visit, Change())
+    product, slot, _ = chosen[0]
+    return push(visit, People(new_draft(visit, product, slot)))
+
+
+def _edit(visit: Visit, product: str, slot_id: str) -> Visit:
+    for wanted, slot, _ in groups(visit):
+        if wanted == product and ("" if slot is None else slot.slot) == slot_id:
+            return push(visit, People(new_draft(visit, product, slot)))
+    return visit
 
 
 def _closed(visit: Visit, event: WantReceipt | NoReceipt | Continue) -> Outcome:

@@ -174,7 +174,7 @@ class Gate:
             return fallback
         try:
             row = self._board.read("hub", now=self._clock.now_utc(), age_s_max=SYNC_AGE_S_MAX)
-            text = row.facts.get("heard_at")
+            text = row.facts.get("last_contact")
             return datetime.fromisoformat(text) if isinstance(text, str) else fallback
         except (sqlite3.Error, ValueError):
             return fallback

@@ -60,10 +60,9 @@ class Office:
             raise StoryError(f"the ticket could not be cancelled: {answer.status_code}")
 
     def picture(self, path: Path, *, target: Path, width: int = 1440, height: int = 1000) -> None:
-        """Draw the page at `path` by Chromium, its style sheet put inside it, since a picture has no session."""
+        """Draw the page at `path` by Chromium: fetched with this session, shown from a file, since a picture has none."""
         page = self._get(str(path))
-        for sheet in re.findall(r'<link rel="stylesheet" href="([^"]+)">', page):
-            page = page.replace(f'<link rel="stylesheet" href="{sheet}">', f"<style>{self._get(sheet)}</style>")
+        page = page.replace("<head>", f'<head><base href="{self._url}/">', 1)  # style and marks need no session
         browser = shutil.which("chromium")
         if browser is None:
             return

@@ -99,7 +99,7 @@ class Venue:
                     "progress_doorbells": [str(self.directory / "kiosk-run" / "kiosk.bell")],
                 },
                 "kiosk": {
-                    "terminal": f"tcp:127.0.0.1:{self._ports['terminal']}",
+                    "terminal_address": f"tcp://127.0.0.1:{self._ports['terminal']}",
                     "terminal_password": 123456,
                     "fullscreen": False,
                     "width_px": width,

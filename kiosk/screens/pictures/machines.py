@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import math
 from functools import lru_cache
 
@@ -144,7 +143,7 @@ def gate(width_px: int, height_px: int, _note: str) -> Pen:
     pen.box(40, 146, 160, 200, "deep", radius=4)
     pen.box(72, 84, 96, 66, "deep", radius=12)
     pen.box(84, 95, 72, 44, "#FFFFFF", radius=6)
-    for x, y, sx, sy in ((93, 103, 1, 1), (147, 103, -1, 1), (93, 131, 1, -1), (147, 131, -1, -1)):
+    for x, y, sx, sy in ((93.0, 103.0, 1, 1), (147, 103, -1, 1), (93, 131, 1, -1), (147, 131, -1, -1)):
         pen.stroke([(x, y + 8 * sy), (x, y), (x + 8 * sx, y)], "yama", 3.4)
     pen.stroke([(104, 117), (136, 117)], "arrow", 2.6)
     centre = (112.0, 42.0)

@@ -53,7 +53,7 @@ def waves(pen: Pen, left: float, right: float, y: float, *, length: float, heigh
 def scene(width_px: int, height_px: int, _note: str) -> Pen:
     """240 x 100 in its own units, the horizon at 71; sky above and sea below go on as far as the crop does."""
     tall = height_px / width_px > 0.55
-    view = (0.0, -76.0, 240.0, 176.0) if tall else (-6.0, -5.0, 252.0, 91.0)
+    view = (0.0, -76.0, 240.0, 176.0) if tall else (-2.0, -5.0, 244.0, 97.6)
     pen = Pen(width_px, height_px, view=view, ground="sky", cover=True)
     line = 1.5
     pen.disc((45, 27), 22, "yama")
@@ -77,7 +77,7 @@ def scene(width_px: int, height_px: int, _note: str) -> Pen:
     pen.poly([(144, 110), *curve((144, 62), (170, 50), (215, 46), (360, 54)), (360, 110)], "#2E7C5F")
     for x, size in ((8, 8.0), (68, 10.0), (80, 8.0), (160, 9.5), (214, 9.5), (226, 9.0), (-14, 9.0), (258, 9.0)):
         tree(pen, x, 71, size)
-    wheel_at(pen, 107, 38, 33, line=line, ground=72)
+    wheel_at(pen, 107, 35.5, 31, line=line, ground=72)
     # the house with its flag
     pen.stroke([(41, 34), (41, 23)], "deep", line)
     pen.poly([(41, 23), (50, 26.5), (41, 30)], "yama", edge="deep", width=line * 0.8)

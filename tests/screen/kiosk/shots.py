@@ -23,7 +23,13 @@ def slots(remaining: tuple[int | None, ...] = (0, 6, 24, 30, 30, None, 30, 30)) 
     first = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
     return tuple(
         SlotStock(
-            Slot(f"s{index}", "athletics", first + timedelta(minutes=30 * index), first + timedelta(minutes=30 * index + 30), 30),
+            Slot(
+                f"s{index}",
+                "athletics",
+                first + timedelta(minutes=30 * index),
+                first + timedelta(minutes=30 * index + 30),
+                30,
+            ),
             left,
             NOW,
         )
