@@ -19,7 +19,7 @@ from tickets.clock import FixedClock, SystemClock
 
 pytestmark = [pytest.mark.flow]
 
-SALES, TICKETS = 12, 20
+SALES, TICKETS = 8, 15
 
 
 def rows_in(path: Path) -> int:
