@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hub.command import seed
 from sync.enrol import enrol
 from sync.service.health import Board
 from sync.state import StateDir
@@ -70,15 +71,7 @@ class HubProcess:
             self.process = None
 
     def seed(self, base_url: str | None = None) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hub", "seed", "--database", self.database, "--base-url", base_url or self.url],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-        return json.loads(done.stdout)
+        return seed(database_url=self.database, base_url=base_url or self.url)
 
 
 class DeviceProcess:
@@ -90,7 +83,7 @@ class DeviceProcess:
         self.run_dir.mkdir(parents=True)
         self.identity = enrol(link, self.state, clock=SystemClock(), random_bytes=os.urandom)
         self.file = folder / "sync.json"
-        values = {"backoff_s_max": 0.5, "connect_timeout_s": 1.0, "read_timeout_s": 1.5, "wait_s": 5.0, **settings}
+        values = {"backoff_s_max": 0.5, "connect_timeout_s": 1.0, "read_timeout_s": 1.5, "wait_s": 2.0, **settings}
         values |= {"state_dir": str(self.state.path), "run_dir": str(self.run_dir)}
         self.file.write_text(json.dumps(values))
         self.log_file = folder / "sync.log"
