@@ -59,10 +59,20 @@ class Story:
         """All steps; True when each went as expected."""
         step = self.report.step
         try:
-            step("the hub opens with a made-up venue", "links for a kiosk and a gate, an office account", self.open_hub, vital=True)
+            step(
+                "the hub opens with a made-up venue",
+                "links for a kiosk and a gate, an office account",
+                self.open_hub,
+                vital=True,
+            )
             step("kiosk and gate enrol with one-time links", "kiosk K2, gate A", self.enrol, vital=True)
             step("a link is good once", "a second use is refused in one line", self.enrol_again)
-            step("kiosk, printer, terminal and gate open", "attract on the kiosk, ready at the gate", self.open_devices, vital=True)
+            step(
+                "kiosk, printer, terminal and gate open",
+                "attract on the kiosk, ready at the gate",
+                self.open_devices,
+                vital=True,
+            )
             step(
                 "a guest buys 2 adults, 1 child and a ride book by card", "paid 7500, tickets to take", self.first_sale
             )

@@ -29,7 +29,7 @@ def castle(width_px: int, height_px: int, _note: str) -> Pen:
         ],
         "leaf",
     )
-    for x in (-6, -26, -50, -82, 106, 128, 152, 186):
+    for x in (-6.0, -26.0, -50.0, -82.0, 106.0, 128.0, 152.0, 186.0):
         pen.disc((x, 92), 11, "leaf_dark")
     pen.poly([(36, 95), (64, 95), (80, 400), (20, 400)], "sand")
     pen.box(28, 46, 44, 22, "#FFFFFF", edge="deep", line=LINE)
