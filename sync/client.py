@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -35,6 +36,8 @@ from sync.protocol import (
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
+
+T = TypeVar("T")
 
 ANSWER_BYTES_MAX = 1024 * 1024
 TIME_HEADER = "Kaisatsu-Time"
@@ -196,7 +199,7 @@ def _bounded(answer: requests.Response, *, bytes_max: int, deadline_s: float) ->
     return b"".join(chunks)
 
 
-def _parsed(parse: Any, body: bytes) -> Any:
+def _parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """An answer that is no message of the protocol came from something else on the way."""
     try:
         return parse(body)

@@ -15,8 +15,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import (
-    HTTPMessageSigner,
     HTTPMessageSignaturesException,
+    HTTPMessageSigner,
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
     algorithms,
@@ -77,7 +77,7 @@ class NonceMemory:
             self._seen[device, nonce] = now_s
 
 
-class _One(HTTPSignatureKeyResolver):
+class _One(HTTPSignatureKeyResolver):  # type: ignore[misc]
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
@@ -88,7 +88,7 @@ class _One(HTTPSignatureKeyResolver):
         raise NotImplementedError(key_id)
 
 
-class _Known(HTTPSignatureKeyResolver):
+class _Known(HTTPSignatureKeyResolver):  # type: ignore[misc]
     def __init__(self, find: Callable[[DeviceId], bytes | None]) -> None:
         self._find = find
 
@@ -102,7 +102,7 @@ class _Known(HTTPSignatureKeyResolver):
         raise NotImplementedError(key_id)
 
 
-class _Verifier(HTTPMessageVerifier):
+class _Verifier(HTTPMessageVerifier):  # type: ignore[misc]
     def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:
         """Time is looked at after the signature, under the clock that was handed in."""
 

@@ -317,18 +317,21 @@ class ReleaseMessage:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing.
+    """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing. Leases belong to one
+    incarnation of its journal: what an earlier one sold of them is not known here any more, so a new one starts with none.
 
     `slots`: (slot, quantity over the lease's whole life). `blocks`: (length, how many blocks of short ids it has been given
     when this is answered), lengths 6 and 8.
     """
 
+    incarnation: int
     slots: tuple[tuple[str, int], ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
+            "incarnation": self.incarnation,
             "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
             "blocks": [{"length": length, "count": count} for length, count in self.blocks],
         }
@@ -347,7 +350,7 @@ class LeaseRequest:
             )
             if any(length not in BLOCK_LENGTHS for length, _ in blocks):
                 raise ValueError("short ids come in lengths 6 and 8")
-            return cls(slots=slots, blocks=blocks)
+            return cls(incarnation=_count(row, "incarnation", limit=(1 << 32) - 1), slots=slots, blocks=blocks)
 
 
 BLOCK_LENGTHS = (6, 8)
