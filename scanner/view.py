@@ -20,8 +20,6 @@ TEXT_CHARS_MAX: Final = 200
 """No text of a view is longer: a screen has room for less."""
 RECENT_MAX: Final = 8
 LINES_MAX: Final = 3
-COUNT_MAX: Final = 9
-"""The most that can be chosen by one key; a larger group is admitted in parts."""
 
 
 class ViewError(ValueError):
@@ -48,6 +46,13 @@ class Key(StrEnum):
     """The proof was not shown; the admission is taken back."""
     UNDO = "undo"
     """They did not go in."""
+
+
+class Counted(StrEnum):
+    """What `count` and the numbers of a choice count."""
+
+    PEOPLE = "people"
+    TIMES = "times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class GateView:
     who: str = ""
     """Whom it admits: "大人", or the product for a book."""
     count: int | None = None
+    counted: Counted = Counted.PEOPLE
     left: int | None = None
     """Uses that remain; None: no limit, or of no interest."""
     when_label: str = ""
@@ -108,7 +114,7 @@ class GateView:
     number: str = ""
     """The number by which the desk finds this scan ("B 317")."""
     choose_max: int = 0
-    """For CHOOSE: from 1 to this (at most COUNT_MAX keys)."""
+    """For CHOOSE: from 1 to this. Up to nine have a key each; of a larger group 1 to 8 and all of them."""
     choose_preset: int = 0
     """For CHOOSE: what is chosen at first; 0: nothing."""
     used: int | None = None
@@ -159,6 +165,7 @@ class GateView:
             note=_text(fields, "note", ""),
             who=_text(fields, "who", ""),
             count=_integer(fields, "count"),
+            counted=_as_enum(fields.get("counted", Counted.PEOPLE), "counted", Counted),
             left=_integer(fields, "left"),
             when_label=_text(fields, "when_label", ""),
             when=_text(fields, "when", ""),

@@ -6,6 +6,7 @@ ends because a source is absent: only because it was told to, or a file is over.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from dataclasses import dataclass
 
@@ -37,7 +38,9 @@ class Capture:
         self._failed: Exception | None = None
         self.state = CaptureState(gone_because="not opened yet", frames=0)
         self.turns = 0
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        # A thread starts without the log's context (which daemon speaks); it is handed ours.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=lambda: context.run(self._run), name="capture", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -6,6 +6,7 @@ next frame. It is offered frames and may be too busy for them; nothing waits for
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ class SecondOpinion:
         self._frame: Frame | None = None
         self._opinions: list[Opinion] = []
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="second-opinion", daemon=True)
+        context = contextvars.copy_context()  # the log's: which daemon speaks
+        self._thread = threading.Thread(target=lambda: context.run(self._work), name="second-opinion", daemon=True)
         self._thread.start()
 
     def offer(self, frame: Frame) -> None:
