@@ -12,7 +12,7 @@ from datetime import date, datetime
 from scanner.gate import ledger, views
 from scanner.gate.answer import Answer
 from scanner.gate.lane import Lane
-from scanner.view import COUNT_MAX, RECENT_MAX, GateView, Key, KeyPress, Recent, ViewKind
+from scanner.view import RECENT_MAX, GateView, Key, KeyPress, Recent, ViewKind
 from sync.operation import ReleaseReason
 from tickets.admission import Direction, Passage, VerdictKind
 from tickets.clock import Clock
@@ -72,7 +72,7 @@ class Front:
         return self._dressed(view)
 
     def _choose(self, answer: Answer, count: int) -> GateView | None:
-        if answer.verdict.kind is not VerdictKind.CHOOSE or not 1 <= count <= max(COUNT_MAX, answer.verdict.left or 1):
+        if answer.verdict.kind is not VerdictKind.CHOOSE or not 1 <= count <= (answer.verdict.left or 1):
             return None
         return self._answered(self._lane.scan(answer.text, source=answer.source, count=count))
 
