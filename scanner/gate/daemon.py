@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import sqlite3
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -168,16 +168,21 @@ class Gate:
             _log.error("journal_unread", why=str(error.orig))
 
     def _heard_at(self) -> datetime | None:
-        """When the hub was heard last, as the sync daemon says; without it, the newest time in the grants."""
+        """When this device last had all that the hub knew, as the sync daemon says; else the newest time in the grants."""
         fallback = self._lane.store.known.heard_at
         if self._board is None:
             return fallback
         try:
             row = self._board.read("hub", now=self._clock.now_utc(), age_s_max=SYNC_AGE_S_MAX)
+<<<<<<< HEAD
             text = row.facts.get("last_contact")
             return datetime.fromisoformat(text) if isinstance(text, str) else fallback
+=======
+>>>>>>> gate
         except (sqlite3.Error, ValueError):
             return fallback
+        age_s = row.facts.get("age_s")
+        return row.at - timedelta(seconds=age_s) if isinstance(age_s, int | float) else fallback
 
     def _tell(self) -> None:
         if self._board is None:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Final, assert_never
 
 from scanner.gate.answer import Answer, Trouble
-from scanner.view import TEXT_CHARS_MAX, GateView, Key, Recent, ViewKind
+from scanner.view import TEXT_CHARS_MAX, Counted, GateView, Key, Recent, ViewKind
 from scanner.words import label, wording
 from tickets.admission import NoTicket, Passage, Reason, TicketFacts, Use, VerdictKind
 from tickets.catalogue import Catalogue, ProductKind
@@ -55,6 +55,7 @@ def verdict_view(answer: Answer, catalogue: Catalogue | None, *, language: str, 
         note=note,
         who=who(answer, catalogue, language=language),
         count=people(answer, catalogue),
+        counted=_counted(answer, catalogue),
         left=_left(answer),
         when_label=when_label,
         when=when,
@@ -103,6 +104,14 @@ def people(answer: Answer, catalogue: Catalogue | None) -> int | None:
         return 1
     gate = None if catalogue is None else catalogue.gates.get(answer.gate)
     return max(1, answer.claim.units // (1 if gate is None else gate.units))
+
+
+def _counted(answer: Answer, catalogue: Catalogue | None) -> Counted:
+    """A ride book is for nobody in particular: its units are rides."""
+    if catalogue is None or isinstance(answer.facts, NoTicket):
+        return Counted.PEOPLE
+    product = catalogue.product_of(answer.facts.variant)
+    return Counted.TIMES if product is not None and product.kind is ProductKind.BOOK else Counted.PEOPLE
 
 
 def _asks(kind: VerdictKind) -> bool:
