@@ -174,11 +174,6 @@ class Gate:
             return fallback
         try:
             row = self._board.read("hub", now=self._clock.now_utc(), age_s_max=SYNC_AGE_S_MAX)
-<<<<<<< HEAD
-            text = row.facts.get("last_contact")
-            return datetime.fromisoformat(text) if isinstance(text, str) else fallback
-=======
->>>>>>> gate
         except (sqlite3.Error, ValueError):
             return fallback
         age_s = row.facts.get("age_s")
