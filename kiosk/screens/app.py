@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -26,15 +26,18 @@ from kiosk.visit.effect import Effect, Sound
 from kiosk.visit.event import Event, Tick, Touch
 from kiosk.visit.port import Engine, EngineStopped
 from kiosk.visit.present import present
+from kiosk.visit.rehearsal import rehearsal
 from kiosk.visit.situation import BlockReason, Context, Situation
 from kiosk.visit.state import start
 from kiosk.visit.step import step
+from kiosk.visit.views import View
 from sync.service import notify
 from tickets.clock import Clock
 
 FETCH_S: Final = 1 / 30
 """How often the engine's outbox is looked at."""
 TICK_S: Final = 0.5
+REHEARSE_S: Final = 0.1
 FETCHED_MAX: Final = 64
 """Words of the engine taken in one go, so that a flood cannot stop the drawing."""
 
@@ -56,6 +59,8 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._languages = languages()
         self._said = ""
         self._last_second = -1
+        self._rehearsal: Iterator[View] | None = None
+        self.rehearsed = False
         self.visit = replace(start(), touched_s=clock.monotonic_s())
         self.host = Host()
 
@@ -84,12 +89,25 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._engine.start()
         KivyClock.schedule_interval(self._fetch, FETCH_S)
         KivyClock.schedule_interval(self._tick, TICK_S)
+        KivyClock.schedule_interval(self._rehearse, REHEARSE_S)
         notify.ready()
         log.info("first_frame", width_px=Window.width, height_px=Window.height)
 
     def _sized(self, _window: object, size: tuple[int, int]) -> None:
         self.host.pos, self.host.size = (0, 0), size
         self._say_targets()
+
+    def _rehearse(self, _dt: float) -> None:
+        """One screen a beat while nobody is here, so that no guest waits for a picture to be drawn the first time."""
+        if self.rehearsed or self.visit.catalogue is not None or self._situation.block_reason is not None:
+            return
+        if self._rehearsal is None:
+            self._rehearsal = rehearsal(self._context())
+        view = next(self._rehearsal, None)
+        if view is None:
+            self.rehearsed = True
+        else:
+            self.host.rehearse(view)
 
     # --- the visit
 

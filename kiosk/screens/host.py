@@ -103,6 +103,16 @@ class Host(Placed):
         self.screen_name = name
         self._show_overlay(view)
 
+    def rehearse(self, view: View) -> None:
+        """Make a screen before a guest comes to it: its pictures and letters are drawn now, out of sight."""
+        name, kind = SCREENS[type(view)]
+        if name in self._made:
+            return
+        made = self._made[name] = kind(view=view)
+        wings = Placed(size=self.size, pos=self.pos)
+        wings.add_widget(made)
+        wings.remove_widget(made)
+
     def _show_overlay(self, view: View) -> None:
         wanted = view.frame.overlay
         if wanted is None:

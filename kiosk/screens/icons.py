@@ -127,7 +127,7 @@ ICONS: Final[dict[str, Draw]] = {
 
 @lru_cache(maxsize=96)
 def _drawn(name: str, side_px: int, stroke: float) -> Texture:
-    pen = Pen(side_px, side_px, view=(0, 0, 24, 24))
+    pen = Pen(side_px, side_px, view=(0, 0, 24, 24), ground=INK, clear=True)
     ICONS[name](pen, stroke)
     return texture_of(pen.finished())
 

@@ -40,12 +40,14 @@ class Pen:
         height_px: int,
         *,
         view: tuple[float, float, float, float],
-        ground: str | None = None,
+        ground: str,
         cover: bool = True,
+        clear: bool = False,
     ) -> None:
+        """`clear`: the ground is only where soft edges run out to; what lies behind the picture shows."""
         self.width_px, self.height_px = max(1, width_px), max(1, height_px)
         size = (self.width_px * SCALE, self.height_px * SCALE)
-        mode, fill = ("RGB", colour(ground)) if ground is not None else ("RGBA", (255, 255, 255, 0))
+        mode, fill = ("RGBA", colour(ground) + "00") if clear else ("RGB", colour(ground))
         self.image = Image.new(mode, size, fill)
         self._draw = ImageDraw.Draw(self.image)
         x, y, width, height = view

@@ -1,6 +1,7 @@
 """Text set by its em, in millimetres: runs of one size and weight on one baseline, lines where the catalogue breaks them.
 
-Kivy's Label aligns runs of different size at their bottom and cuts lines that are set closer than the font's own pitch; money
+Kivy's Label aligns runs of different size at their bottom, cuts lines that are set closer than the font's own pitch, and keeps 64
+faces of 2 MB each open; money
 (1,800 with a small 円) and two-line questions need better. On the large panel nothing is wrapped; on the small one a line breaks
 where the catalogue marks a breath. `fit` sets what is too long smaller, never below the smallest type. What still does not fit is a
 defect that a test finds.
@@ -8,15 +9,16 @@ defect that a test finds.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from kivy.clock import Clock
-from kivy.core.text import Label as CoreLabel
 from kivy.graphics import Color, Rectangle
 from kivy.graphics.texture import Texture
 from kivy.properties import BooleanProperty, NumericProperty, ObjectProperty, StringProperty
+from PIL import ImageFont, features
 
 from kiosk.screens.metric import panel, px
 from kiosk.screens.placed import Placed
@@ -36,7 +38,10 @@ UNIT_LEAD: Final = 0.05
 """Room between figures and 円, in em of the figures."""
 BREATH: Final = "\u200b"
 """A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
-TEXTURES_KEPT: Final = 160
+TEXTURES_KEPT: Final = 96
+FONTS_OPEN: Final = 3
+MEASURE_PX: Final = 100
+LATIN: Final = re.compile(r"[A-Za-z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,48 @@ class Run:
     """Room before it, in mm."""
 
 
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """White letters, tight: where they lie from the pen's place on the baseline (x right, y down), and how far the pen goes on."""
+
+    texture: Texture
+    left_px: int
+    top_px: int
+    advance_px: float
+
+
+@lru_cache(maxsize=FONTS_OPEN)
+def _font(size_px: int, *, bold: bool, latin: bool) -> ImageFont.FreeTypeFont:
+    """An open face costs 2 MB, so only the few used last stay open. Only Latin words need shaping: they are kerned."""
+    engine = ImageFont.Layout.RAQM if latin and features.check("raqm") else ImageFont.Layout.BASIC
+    return ImageFont.truetype(FONTS[bold], size_px, index=0, layout_engine=engine)
+
+
+def _latin(text: str) -> bool:
+    return LATIN.search(text) is not None
+
+
 @lru_cache(maxsize=TEXTURES_KEPT)
-def _written(text: str, size_px: int, *, bold: bool) -> tuple[Texture, int]:
-    """White letters and how far their baseline lies below the top, in pixels."""
-    label = CoreLabel(text=text, font_size=size_px, font_name=FONTS[bold], color=(1, 1, 1, 1))
-    label.refresh()
-    return label.texture, label.get_ascent()
+def _written(text: str, size_px: int, *, bold: bool) -> Letters:
+    font = _font(size_px, bold=bold, latin=_latin(text))
+    mask, (left, top) = font.getmask2(text, mode="L", anchor="ls")
+    width, height = mask.size
+    if not width or not height:
+        width, height, cover = 1, 1, bytes(1)
+    else:
+        cover = bytes(mask)
+    both = bytearray(b"\xff\xff" * (width * height))
+    both[1::2] = cover
+    texture = Texture.create(size=(width, height), colorfmt="luminance_alpha")
+    texture.blit_buffer(bytes(both), colorfmt="luminance_alpha", bufferfmt="ubyte")
+    texture.flip_vertical()
+    return Letters(texture, left, top, font.getlength(text))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def line_em(text: str, *, bold: bool = True) -> float:
     """How wide a line is, in em."""
-    label = CoreLabel(font_size=100, font_name=FONTS[bold])
-    return float(label.get_extents(text.replace(BREATH, ""))[0]) / 100
+    return _font(MEASURE_PX, bold=bold, latin=False).getlength(text.replace(BREATH, "")) / MEASURE_PX
 
 
 def pieces(text: str) -> list[str]:
@@ -85,10 +119,6 @@ def pieces(text: str) -> list[str]:
 
 def _kana(letter: str) -> bool:
     return "\u3041" <= letter <= "\u309f"
-
-
-Line = tuple[list[tuple[Run, Texture, int]], float]
-"""Runs with their textures and baselines, and the width of all in pixels."""
 
 
 class Written(Placed):
@@ -119,37 +149,50 @@ class Written(Placed):
         if not lines or not any(run.text for line in lines for run in line):
             self.needed_px = (0.0, 0.0)
             return
-        placed, widest, block = self._fitted(lines)
-        self.needed_px = (widest, block)
-        em, step = self._measures(placed)
+        fitted = self._fitted(lines)
+        placed = [[(run, self._letters(run)) for run in line if run.text] for line in fitted]
+        widths = [sum(px(run.lead) + letters.advance_px for run, letters in line) for line in placed]
+        em, step = self._measures(fitted)
+        block = step * (len(placed) - 1) + em
+        self.needed_px = (max(widths), block)
         top = {
             "top": self.top,
             "middle": self.center_y + block / 2,
             "bottom": self.y + block,
         }[self.valign]
         with self.canvas:
-            for index, (runs, width) in enumerate(placed):
+            for index, line in enumerate(placed):
                 baseline = round(top - KANJI_TOP * em - index * step)
+                width = widths[index]
                 x = {"left": self.x, "center": self.center_x - width / 2, "right": self.right - width}[self.align]
-                for run, texture, ascent in runs:
+                for run, letters in line:
                     x += px(run.lead)
                     Color(*rgb(run.tone or self.tone))
-                    Rectangle(texture=texture, pos=(round(x), baseline + ascent - texture.height), size=texture.size)
-                    x += texture.width
+                    texture = letters.texture
+                    Rectangle(
+                        texture=texture,
+                        pos=(round(x) + letters.left_px, baseline - letters.top_px - texture.height),
+                        size=texture.size,
+                    )
+                    x += letters.advance_px
 
-    def _fitted(self, lines: list[list[Run]]) -> tuple[list[Line], float, float]:
+    def _fitted(self, lines: list[list[Run]]) -> list[list[Run]]:
         """The lines as they are set: broken and made smaller as far as that is allowed and needed."""
         share = 1.0
         while True:
             smaller = [self._smaller(line, share) if share < 1.0 else line for line in lines]
-            placed = [self._set(line) for line in self._broken(smaller)]
-            widest = max(width for _, width in placed)
-            em, step = self._measures(placed)
-            block = step * (len(placed) - 1) + em
-            smallest = all(run.em <= EM_MIN for runs, _ in placed for run, _, _ in runs)
-            if not self.fit or smallest or self.width <= 1 or (widest <= self.width and block <= self.height):
-                return placed, widest, block
-            share *= 0.97
+            broken = self._broken(smaller)
+            widest = max(sum(self._wide_px(run) for run in line) for line in broken)
+            em, step = self._measures(broken)
+            block = step * (len(broken) - 1) + em
+            smallest = all(run.em <= EM_MIN for line in broken for run in line)
+            if not self.fit or smallest or self.width <= 1 or (widest <= self.width - 1 and block <= self.height):
+                return broken
+            share *= 0.96
+
+    @staticmethod
+    def _wide_px(run: Run) -> float:
+        return px(run.lead) + line_em(run.text, bold=run.bold) * px(run.em)
 
     def _broken(self, lines: list[list[Run]]) -> list[list[Run]]:
         """On a small panel, lines that are too long are broken where the catalogue allows it, or at a space."""
@@ -170,18 +213,18 @@ class Written(Placed):
             result.append([replace(run, text=now.rstrip())])
         return result
 
-    def _measures(self, placed: list[Line]) -> tuple[int, int]:
-        em = max(px(run.em) for run, _, _ in placed[0][0])
+    def _measures(self, lines: list[list[Run]]) -> tuple[int, int]:
+        em = max(px(run.em) for run in lines[0])
         return em, round(em * self.pitch)
 
     @staticmethod
-    def _set(line: list[Run]) -> Line:
-        runs = [(run, *_written(run.text.replace(BREATH, ""), px(run.em), bold=run.bold)) for run in line if run.text]
-        return runs, sum(px(run.lead) + texture.width for run, texture, _ in runs)
+    def _letters(run: Run) -> Letters:
+        return _written(run.text.replace(BREATH, ""), px(run.em), bold=run.bold)
 
     @staticmethod
     def _smaller(line: list[Run], share: float) -> list[Run]:
-        return [replace(run, em=max(EM_MIN, int(run.em * share * 5) / 5)) for run in line]
+        """In steps of a quarter millimetre: each size is a face to open."""
+        return [replace(run, em=max(EM_MIN, int(run.em * share * 4) / 4)) for run in line]
 
 
 class Text(Written):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 from kiosk.settings import Settings
@@ -9,6 +10,7 @@ from kiosk.settings import Settings
 
 def prepare(settings: Settings) -> None:
     """Set up the window that `settings` ask for. Nothing is written below a home directory, which may be read-only."""
+    _keep_memory_small()
     home = settings.run_dir / "kivy"
     home.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -48,3 +50,18 @@ def prepare(settings: Settings) -> None:
         }
     for (section, key), value in values.items():
         Config.set(section, key, value)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""mallopt(3)."""
+
+
+def _keep_memory_small() -> None:
+    """Pictures are drawn three times too large and then thrown away. glibc learns from that to keep such blocks; told not to, it
+    gives each back at once. Elsewhere than on glibc nothing is lost but memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    for parameter, value in ((M_MMAP_THRESHOLD, 256 * 1024), (M_TRIM_THRESHOLD, 1024 * 1024), (M_ARENA_MAX, 2)):
+        mallopt(parameter, value)

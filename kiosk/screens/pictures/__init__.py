@@ -42,16 +42,23 @@ ROUND: Final[dict[str, Corners]] = {
 }
 
 
-@lru_cache(maxsize=20)
-def _drawn(name: str, width: int, height: int, corners: str, radius_px: int, note: str) -> Texture:
-    image = PICTURES.get(name, attractions.ticket)(width, height, note).finished().convert("RGBA")
+@lru_cache(maxsize=8)
+def _drawn(
+    name: str, width: int, height: int, corners: str, radius_px: int, note: str
+) -> tuple[Texture, tuple[int, int]]:
+    """The texture, and where its lower left corner lies: of a picture that lets its ground show only the subject is kept."""
+    image = PICTURES.get(name, attractions.ticket)(width, height, note).finished()
+    if image.mode == "RGBA":
+        left, top, right, bottom = image.getchannel("A").getbbox() or (0, 0, 1, 1)
+        return texture_of(image.crop((left, top, right, bottom))), (left, height - bottom)
+    image = image.convert("RGBA")
     if radius_px and corners != "none":
         mask = Image.new("L", (width * SCALE, height * SCALE), 0)
         ImageDraw.Draw(mask).rounded_rectangle(
             (0, 0, width * SCALE - 1, height * SCALE - 1), radius_px * SCALE, fill=255, corners=ROUND[corners]
         )
         image.putalpha(mask.reduce(SCALE))
-    return texture_of(image)
+    return texture_of(image), (0, 0)
 
 
 class Picture(Placed):
@@ -73,7 +80,9 @@ class Picture(Placed):
         self.canvas.clear()
         if not self.name or self.width <= 2 or self.height <= 2:
             return
-        texture = _drawn(self.name, int(self.width), int(self.height), self.corners, px(self.radius), self.note)
+        texture, (left, bottom) = _drawn(
+            self.name, int(self.width), int(self.height), self.corners, px(self.radius), self.note
+        )
         with self.canvas:
             Color(1, 1, 1, 1.0 - 0.5 * self.faded)
-            Rectangle(texture=texture, pos=self.pos, size=self.size)
+            Rectangle(texture=texture, pos=(self.x + left, self.y + bottom), size=texture.size)

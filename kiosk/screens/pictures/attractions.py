@@ -34,10 +34,15 @@ def castle(width_px: int, height_px: int, _note: str) -> Pen:
     pen.poly([(36, 95), (64, 95), (80, 400), (20, 400)], "sand")
     pen.box(28, 46, 44, 22, "#FFFFFF", edge="deep", line=LINE)
     for index in range(5):
-        x = 30.5 + index * 7.8
-        pen.poly([*curve((x, 68), (x + 0.5, 75), (x + 7.3, 75), (x + 7.8, 68))], "yama", edge="deep", width=LINE * 0.7)
+        left = 30.5 + index * 7.8
+        pen.poly(
+            [*curve((left, 68), (left + 0.5, 75), (left + 7.3, 75), (left + 7.8, 68))],
+            "yama",
+            edge="deep",
+            width=LINE * 0.7,
+        )
     pen.disc((50, 55), 6.4, "yama", edge="deep", width=LINE)
-    for x in (8.0, 70.0):
+    for x in (8, 70):
         pen.box(x, 44, 22, 54, "#FFFFFF", edge="deep", line=LINE)
         pen.box(x + 7.5, 56, 7, 11, "deep", radius=3.5)
         pen.stroke([(x + 11, 27), (x + 11, 10)], "deep", LINE)

@@ -1,4 +1,4 @@
-"""Instructions: what to do at the terminal, at the printer, at the gate. 240 x 150 in their own units on the stage's tint."""
+"""Instructions: what to do at the terminal, at the printer, at the gate. 240 x 150 in their own units on a stage that shows behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LINE = 3.4
 
 
 def _pen(width_px: int, height_px: int, *, height: float = 150.0) -> Pen:
-    return Pen(width_px, height_px, view=(0, 0, 240, height), ground="ai_tint", cover=False)
+    return Pen(width_px, height_px, view=(0, 0, 240, height), ground="ai_tint", cover=False, clear=True)
 
 
 def _arrow(pen: Pen, x: float, from_y: float, to_y: float) -> None:
@@ -162,7 +162,7 @@ def gate(width_px: int, height_px: int, _note: str) -> Pen:
 @lru_cache(maxsize=4)
 def logo_texture(side_px: int) -> Texture:
     """The made-up venue's mark."""
-    pen = Pen(side_px, side_px, view=(0, 0, 40, 40))
+    pen = Pen(side_px, side_px, view=(0, 0, 40, 40), ground="ai", clear=True)
     pen.disc((20, 20), 20, "ai")
     pen.disc((20, 15), 7, "yama")
     for y in (22.0, 28.5):
