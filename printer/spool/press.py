@@ -14,7 +14,7 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import Connection, Engine
 
-from printer.document import from_json, reissued
+from printer.document import CutKind, from_json, reissued
 from printer.encode import Encoded, commands, encode
 from printer.errors import DocumentError, EncodeError, LayoutError
 from printer.profile import Profile
@@ -60,6 +60,7 @@ class _Current:
     began_at_s: float
     written_at_s: float | None = None
     interrupted: bool = False
+    hangs: bool = False
     reloaded: bool = False
     probe: str | None = None
 
@@ -336,6 +337,8 @@ class Press:
             return
         if not current.interrupted and state.interrupted:
             current.interrupted = True
+            # Under an opened cover the begun piece stays on the roll; at paper end it comes out with the old one.
+            current.hangs = bool(state.cover_open) and state.paper is not Paper.OUT
             self._changed = True
             log.warning("interrupted", job=current.part.job, seq=current.part.seq, paper=state.paper)
             self._line.patient(on=True)
@@ -366,6 +369,8 @@ class Press:
                 self._again(connection, current, "the printer stopped and dropped it")
             self._changed = True
         self._line.greet()
+        if current is not None and current.hangs and self._profile.cutter:
+            self._line.put(commands.cut(CutKind.PARTIAL))  # the begun piece must not hang on the whole one
 
     def _recover(self, now: float) -> None:
         """After a cutter error: have the printer try its cutter again, at once when the cover has been closed, else now and then.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import select
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from types import FrameType
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from printer import profile as profiles
 from printer.encode import encode
@@ -158,7 +160,11 @@ def main(argv: list[str]) -> int:
     except ProfileError as error:
         sys.stderr.write(f"{argv[1]}: key 'profile': {error}\n")
         return 2
-    spool = Spool(settings, profile, SystemClock())
+    try:
+        spool = Spool(settings, profile, SystemClock())
+    except (OSError, sqlite3.Error, OperationalError) as error:
+        sys.stderr.write(f"{argv[1]}: journal, health or doorbell cannot be opened ({str(error).splitlines()[0]})\n")
+        return 2
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         spool.stop()
