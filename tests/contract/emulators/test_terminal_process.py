@@ -548,6 +548,24 @@ def test_serial_blocks_both_ways(serial) -> None:
     assert shop.end.quiet()
 
 
+def test_a_whole_payment_over_serial(serial, tmp_path: Path) -> None:
+    _, shop = serial("--currency", 978)
+    shop.send("10 02 06 00 06 12 34 56 BA 09 78 10 03 24 C3")
+    shop.take()
+    assert shop.take()[:2] == b"\x06\x0f"
+    shop.send(ACK_BLOCK)
+    shop.send("10 02 06 01 0A 04 00 00 00 01 10 10 00 49 09 78 10 03 F2 FF")
+    assert shop.take() == bytes.fromhex("80 00 00")
+    heard = []
+    while not heard or heard[-1][:2] != b"\x06\x0f":
+        heard.append(shop.block())
+        shop.end.send(b"\x06" + bytes.fromhex(ACK_BLOCK))  # acknowledgement and answer in one piece, always the same bytes
+        assert shop.end.take(1) == b"\x06"
+    assert [message[:2].hex() for message in heard if message[0] == 4] == ["04ff", "04ff", "040f", "04ff"]
+    assert events(tmp_path)[-1] == "stored"
+    assert book(tmp_path)[-1]["amount"] == 11000
+
+
 def test_a_damaged_block_is_asked_for_again(serial) -> None:
     _, shop = serial()
     shop.end.send(bytes.fromhex(STATUS_BLOCK[:-2] + "07"))
