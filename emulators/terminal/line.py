@@ -225,6 +225,8 @@ class SerialLine(Line):
 
     async def _take(self, kind: str, message: bytes) -> None:
         if kind in {"ack", "nak"}:
+            # Over from this byte on: the till's next block may stand in the same piece, before `send` gets to run.
+            self._sending = self._sending and kind == "nak"
             self._acks.put_nowait(kind == "ack")
             return
         if kind == "bad":
