@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from kiosk.visit.effect import Effect, Sound, Tone
+from kiosk.visit.effect import CallStaff, Effect, Sound, Tone
 from kiosk.visit.event import (
     Cancelled,
     Declined,
@@ -37,6 +37,7 @@ from kiosk.visit.route import (
     Printing,
     Products,
     Receipt,
+    Route,
     Slots,
     Take,
     Thanks,
@@ -56,7 +57,7 @@ def followed(visit: Visit, event: EngineEvent) -> Outcome:
         case PaymentProgress() | Paid() | Declined() | Cancelled() | Unknown():
             return _payment(visit, event) if event.turn == visit.pay_turn else (visit, ())
         case PrintingSaid() | PaperOut() | Printed() | Owed() | ReceiptPrinted() | ReceiptFailed():
-            return (_paper(visit, event), ()) if event.turn == visit.pay_turn else (visit, ())
+            return _paper(visit, event) if event.turn == visit.pay_turn else (visit, ())
         case _:
             assert_never(event)
 
@@ -109,7 +110,8 @@ def _payment(visit: Visit, event: PaymentProgress | Paid | Declined | Cancelled 
         case Cancelled():
             return _back_to_basket(visit, PaymentNotice.CANCELLED), ()
         case Unknown(claim=claim):
-            return replace(visit, overlay=None, route=(Attract(), UnknownPayment(claim, here.tender))), ()
+            unknown = UnknownPayment(claim, here.tender)
+            return replace(visit, overlay=None, route=(Attract(), unknown)), called(unknown)
         case _:
             assert_never(event)
 
@@ -127,21 +129,28 @@ def _back_to_basket(visit: Visit, notice: PaymentNotice) -> Visit:
     return replace(visit, route=(*way, Basket(notice)), pay_turn=0)
 
 
-def _paper(visit: Visit, event: PrintingSaid | PaperOut | Printed | Owed | ReceiptPrinted | ReceiptFailed) -> Visit:
+def _paper(visit: Visit, event: PrintingSaid | PaperOut | Printed | Owed | ReceiptPrinted | ReceiptFailed) -> Outcome:
     here = visit.here
     match event, here:
         case ReceiptPrinted(), Take(receipt=Receipt.PRINTING):
-            return replace(visit, route=(Attract(), Thanks()))
+            return replace(visit, route=(Attract(), Thanks())), ()
         case ReceiptFailed(), Take(receipt=Receipt.PRINTING):
-            return here_as(visit, replace(here, receipt=Receipt.FAILED))
+            return here_as(visit, replace(here, receipt=Receipt.FAILED)), ()
         case PrintingSaid(done=done, of=of, parts=parts), Printing() | Paying() | UnknownPayment():
-            return replace(visit, route=(Attract(), Printing(here.tender, done, of, parts)))
+            return replace(visit, route=(Attract(), Printing(here.tender, done, of, parts))), ()
         case PaperOut(done=done, of=of), Printing():
-            return here_as(visit, replace(here, done=done, of=of, paper_out=True))
+            out = replace(here, done=done, of=of, paper_out=True)
+            return here_as(visit, out), (() if here.paper_out else called(out))
         case Owed(claim=claim, done=done, of=of), Printing():
-            return replace(visit, overlay=None, route=(Attract(), OwedTickets(claim, done, of)))
+            owed = OwedTickets(claim, done, of)
+            return replace(visit, overlay=None, route=(Attract(), owed)), called(owed)
         case Printed(), Printing(tender=tender):
             receipt = Receipt.NOT_OFFERED if tender is None else Receipt.OFFERED
-            return replace(visit, overlay=None, route=(Attract(), Take(tender, receipt)))
+            return replace(visit, overlay=None, route=(Attract(), Take(tender, receipt))), ()
         case _:
-            return visit
+            return visit, ()
+
+
+def called(route: Route) -> tuple[Effect, ...]:
+    """The screen says that staff have been called, so they are."""
+    return (CallStaff(type(route).__name__),)

@@ -124,8 +124,7 @@ def _keys(visit: Visit, context: Context, words: Words) -> tuple[Key, ...]:
     lower = Key(
         "lower", words("key.raise" if visit.lowered else "key.lower"), "raise" if visit.lowered else "lower", Lower()
     )
-    following = _next_language(visit.language, context.languages)
-    language = Key("language", OWN_NAMES[following], "globe", ChooseLanguage(following))
+    language = language_key(visit, context)
     if isinstance(here, Attract):
         return (lower, staff) if context.situation.block_reason is None else (language, staff)
     back = Key("back", words("key.back"), "back", Back() if isinstance(here, Choosing) else None)
@@ -137,6 +136,12 @@ def _keys(visit: Visit, context: Context, words: Words) -> tuple[Key, ...]:
         short=words("key.start_over.short"),
     )
     return (back, again, lower, language, staff)
+
+
+def language_key(visit: Visit, context: Context) -> Key:
+    """The key that turns to the next language, by that language's own name."""
+    following = _next_language(visit.language, context.languages)
+    return Key("language", OWN_NAMES[following], "globe", ChooseLanguage(following))
 
 
 def _next_language(language: Language, languages: tuple[Language, ...]) -> Language:

@@ -18,7 +18,7 @@ from kiosk.visit.event import (
     Start,
     TurnPage,
 )
-from kiosk.visit.framing import NO_STUB, OWN_NAMES, choosing_bar, frame_of, overlay_of, stub_hint
+from kiosk.visit.framing import NO_STUB, OWN_NAMES, choosing_bar, frame_of, language_key, overlay_of, stub_hint
 from kiosk.visit.presenting import (
     method_view,
     owed_view,
@@ -105,6 +105,8 @@ FEW: Final = 20
 """From here down a slot says how many are left."""
 LINES_SHOWN_MAX: Final = 7
 """A basket shows no more rows; beyond it person types of one product share a row, and the rest is summed."""
+SOON_OR_OVER: Final = frozenset({BlockReason.STARTING, BlockReason.CLOSED})
+"""Not selling for a reason that sends nobody to another machine."""
 STALE: Final = timedelta(minutes=5)
 """Older counts say how old they are."""
 
@@ -212,7 +214,7 @@ def blocked_view(visit: Visit, context: Context, words: Words, reason: BlockReas
             question="",
             help="",
             bar=bar,
-            keys=(),
+            keys=(language_key(visit, context),),
             lowered=visit.lowered,
             overlay=overlay_of(visit, context, words),
         )
@@ -220,8 +222,8 @@ def blocked_view(visit: Visit, context: Context, words: Words, reason: BlockReas
         frame=frame,
         title=words(f"blocked.{reason}"),
         text=words(f"blocked.{reason}.text"),
-        other=words("blocked.other"),
-        other_text=words("blocked.other_text"),
+        other="" if reason in SOON_OR_OVER else words("blocked.other"),
+        other_text="" if reason in SOON_OR_OVER else words("blocked.other_text"),
     )
 
 

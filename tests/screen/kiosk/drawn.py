@@ -1,6 +1,6 @@
 """Draws every screen of one panel in one language and says as JSON what it measured. A program of its own: a process has one window.
 
-`python -m tests.screen.kiosk.drawn WIDTHxHEIGHT LANGUAGE OUT_DIR`
+`python -m tests.screen.kiosk.drawn WIDTHxHEIGHT LANGUAGE OUT_DIR [full]`: pictures a third of the size, or full
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kiosk.screens.window import prepare
 from kiosk.settings import Settings
 
 
-def main(size: str, language: str, out: Path) -> None:
+def main(size: str, language: str, out: Path, *, full: bool = False) -> None:
     width, height = (int(part) for part in size.split("x"))
     prepare(
         Settings(
@@ -21,6 +21,7 @@ def main(size: str, language: str, out: Path) -> None:
         )
     )
     from kivy.base import EventLoop
+    from kivy.clock import Clock
     from kivy.core.window import Window
     from kivy.graphics.opengl import GL_RGBA, GL_UNSIGNED_BYTE, glReadPixels
     from PIL import Image
@@ -45,20 +46,21 @@ def main(size: str, language: str, out: Path) -> None:
     found = []
     for name, visit, context in gallery(Language(language)):
         host.show(present(visit, context, words(visit.language)))
-        EventLoop.idle()
-        EventLoop.idle()
+        Clock.tick()
+        Clock.tick_draw()
+        Window.dispatch("on_draw")
         pixels = glReadPixels(0, 0, width, height, GL_RGBA, GL_UNSIGNED_BYTE)
-        image = (
-            Image.frombytes("RGBA", (width, height), pixels).convert("RGB").transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-        )
-        image.save(out / f"{name}.png", compress_level=1)
+        image = Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, -1)
+        if not full:
+            image = image.reduce(3)
+        image.convert("RGB").save(out / f"{name}.png", compress_level=1)
         layer = host.children[0] if host.overlay_shown else host
         texts = [widget for widget in host.walk(restrict=True) if isinstance(widget, Written) and widget.visible]
         found.append(
             {
                 "name": name,
                 "screen": host.screen_name,
-                "colours": len(image.reduce(8).getcolors(200_000)),
+                "colours": len(image.reduce(3).getcolors(200_000)),
                 "texts": len([text for text in texts if text.needed_px[0]]),
                 "overflow": [
                     "".join(run.text for line in text.lines() for run in line)
@@ -94,4 +96,4 @@ def main(size: str, language: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), full=sys.argv[4:] == ["full"])

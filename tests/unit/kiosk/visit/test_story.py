@@ -474,6 +474,16 @@ class TestStaff:
         guest.does(e.Continue())
         assert guest.here == Basket()
 
+    def test_where_the_screen_says_that_staff_were_called_they_are(self):
+        guest = Guest()
+        turn = paying(guest)
+        guest.does(e.Unknown(turn, "K2-4172"))
+        assert guest.took(CallStaff) == [CallStaff("UnknownPayment")]
+        guest.does(e.Paid(turn), e.PaperOut(turn, 1, 3), e.PaperOut(turn, 1, 3))
+        assert guest.took(CallStaff) == [CallStaff("Printing")]
+        guest.does(e.Owed(turn, "K2-4173", 1, 3))
+        assert guest.took(CallStaff) == [CallStaff("OwedTickets")]
+
 
 def test_home_leaves_nothing_of_the_guest():
     guest = Guest().does(*FAMILY, e.Lower(), e.ChooseLanguage(Language.EN), e.StartOver())
