@@ -79,7 +79,9 @@ class SignedCode:
 
 def sign(ticket: TicketCode, key: Ed25519PrivateKey) -> str:
     """The text of the QR."""
-    text = _text(ticket, key.sign(_to_be_signed(ticket)))
+    protected, payload = _protected(ticket), _payload(ticket)
+    signature = key.sign(_to_be_signed(protected, payload))
+    text = PREFIX + base45.encode(_message(protected, payload, signature))
     assert len(text) <= CODE_CHARS_MAX
     return text
 
@@ -91,7 +93,8 @@ def parse(text: str) -> SignedCode:
     if len(text) > CODE_CHARS_MAX:
         raise CodeError(f"a code of {len(text)} characters; {CODE_CHARS_MAX} are allowed")
     try:
-        ticket, signature = _take_apart(cbor2.loads(base45.decode(text[len(PREFIX) :])))
+        message = base45.decode(text[len(PREFIX) :])  # strict: two texts are never the same bytes
+        ticket, signature = _take_apart(cbor2.loads(message))
     except (
         ValueError,
         TypeError,
@@ -103,9 +106,10 @@ def parse(text: str) -> SignedCode:
         cbor2.CBORError,
     ) as error:
         raise CodeError("not a ticket code: damaged or made by something else") from error
-    if _text(ticket, signature) != text:
+    protected, payload = _protected(ticket), _payload(ticket)
+    if _message(protected, payload, signature) != message:
         raise CodeError("not a ticket code: another spelling of one")
-    return SignedCode(ticket=ticket, signed=_to_be_signed(ticket), signature=signature)
+    return SignedCode(ticket=ticket, signed=_to_be_signed(protected, payload), signature=signature)
 
 
 def verify(code: SignedCode, key: Ed25519PublicKey) -> bool:
@@ -141,13 +145,12 @@ def _payload(ticket: TicketCode) -> bytes:
     )
 
 
-def _to_be_signed(ticket: TicketCode) -> bytes:
-    return _cbor(["Signature1", _protected(ticket), b"", _payload(ticket)])  # RFC 9052 4.4
+def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    return _cbor(["Signature1", protected, b"", payload])  # RFC 9052 4.4
 
 
-def _text(ticket: TicketCode, signature: bytes) -> str:
-    message = cbor2.CBORTag(_COSE_SIGN1_TAG, [_protected(ticket), {}, _payload(ticket), signature])
-    return PREFIX + base45.encode(_cbor(message))
+def _message(protected: bytes, payload: bytes, signature: bytes) -> bytes:
+    return _cbor(cbor2.CBORTag(_COSE_SIGN1_TAG, [protected, {}, payload, signature]))
 
 
 def _cbor(value: Any) -> bytes:

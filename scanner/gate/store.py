@@ -27,7 +27,6 @@ from sync.cache import Cache, CachedTicket, CachedUse
 from sync.errors import CacheBroken
 from sync.journal import Journal
 from sync.state import StateDir
-from sync.store import data_version
 from tickets import language
 from tickets.admission import Issuer, NoTicket, Passage, Reason, TicketFacts, Use, VerdictKind
 from tickets.ids import OpId, TicketId
@@ -81,12 +80,12 @@ class Store:
 
     def refresh(self) -> bool:
         """Take in what was granted since. True when something was read anew. Raises DBAPIError for an unreadable journal."""
+        version = self._data_version()
+        if version == self._version:
+            return False
         with self.journal.read() as connection:
-            version = data_version(connection)
-            if version == self._version:
-                return False
             self.known = known.load(connection, self.known)
-            self._version = version
+        self._version = version  # as it was before the reading: what came meanwhile is read again
         if self.known.generation != self._opened:
             self._open_cache()
         return True
@@ -143,6 +142,12 @@ class Store:
             elif row.verdict != VerdictKind.REFUSE:
                 uses.setdefault(OpId(row.op), _own_use(row))
         return replace(seen.facts, used=tuple(use for op, use in uses.items() if op not in dead))
+
+    def _data_version(self) -> int:
+        """Asked outside of any transaction: this happens at each scan, and a transaction costs ten times the question."""
+        with self.journal.engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            return int(raw.execute("PRAGMA data_version").fetchone()[0])
 
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)

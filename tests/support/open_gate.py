@@ -27,16 +27,22 @@ from tickets.ids import OpId
 
 @dataclass
 class PlayedArbiter:
-    """Answers what it was told to, and keeps what it was asked. `looks` runs at the moment of the call."""
+    """Answers what it was told to, a known op as before (as arbiters do), and keeps what it was asked. `looks` runs at the moment of
+    the call.
+    """
 
     answers: list[Granted | Denied | None] = field(default_factory=list)
     asked: list[ClaimMessage] = field(default_factory=list)
     looks: Callable[[ClaimMessage], None] = lambda _: None
+    given: dict[str, Granted | Denied] = field(default_factory=dict)
 
     def ask(self, claim: ClaimMessage) -> Granted | Denied | None:
         self.asked.append(claim)
         self.looks(claim)
-        return self.answers.pop(0) if self.answers else None
+        answer = self.given.get(claim.op) or (self.answers.pop(0) if self.answers else None)
+        if answer is not None:
+            self.given[claim.op] = answer
+        return answer
 
 
 class OpenGate:

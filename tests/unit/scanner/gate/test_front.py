@@ -9,6 +9,7 @@ import pytest
 
 from scanner.gate.front import Front, Line
 from scanner.view import GateView, Key, KeyPress, ViewKind
+from scanner.words import wording
 from sync.operation import Release
 from tests.support.gate_device import DAY_START, NOON, STRANGER_KEY, cache_ticket, cache_use, signed
 from tests.support.open_gate import OpenGate
@@ -74,7 +75,7 @@ def test_a_time_that_does_not_fit_is_shown(
 
 def test_a_wrong_gate_points_to_the_right_one(tmp_path: Path) -> None:
     view = Open(tmp_path).scan(signed("t", variant=30))
-    assert view.lines == ("このゲートの券ではありません", "→ 売店")
+    assert view.lines == (wording(VerdictKind.REFUSE, Reason.WRONG_GATE, language="ja").line, "→ 売店")
 
 
 def test_how_many_is_asked_and_answered(tmp_path: Path) -> None:
