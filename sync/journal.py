@@ -7,9 +7,10 @@ same file; only `operation` is chained and leaves the device.
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from sync import granted
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
 from sync.errors import JournalBroken
 from sync.operation import Incarnation, Operation, op_of, to_body
-from sync.state import StateDir
+from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
 from tickets.clock import Clock
 from tickets.ids import DeviceId, OpId, RandomBytes
@@ -273,12 +274,13 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
     enrolment. Safe to call from several processes at once.
     """
     device = state.identity().device
+    _finish_setting_aside(state)
     try:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
             metadata.create_all(connection)
             granted.metadata.create_all(connection)
-            known = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
+            known = {row.key: row.value for row in connection.execute(select(meta))}
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
@@ -316,7 +318,7 @@ def open_for_grants(state: StateDir) -> Journal | None:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
             granted.metadata.create_all(connection)
-            known = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
+            known = {row.key: row.value for row in connection.execute(select(meta))}
         if known.get("device") != device.hex():
             return None
         return Journal(engine, device, int(known["incarnation"]))
@@ -325,16 +327,42 @@ def open_for_grants(state: StateDir) -> Journal | None:
 
 
 def set_aside(state: StateDir) -> Path:
-    """Move a broken journal out of the way, whole, so that the next `open_journal` starts a new incarnation. Returns its new path."""
-    taken = [
-        int(found[1]) for file in state.path.iterdir() if (found := re.fullmatch(r"journal\.(\d+)\.db", file.name))
-    ]
-    number = max([0, *taken]) + 1
-    for suffix in ("-wal", "-shm", ""):
-        file = state.journal.with_name(state.journal.name + suffix)
-        if file.exists():
-            file.rename(state.path / f"journal.{number:03d}.db{suffix}")
-    return state.path / f"journal.{number:03d}.db"
+    """Move a broken journal out of the way, whole, so that the next `open_journal` starts a new incarnation. Returns its new path.
+
+    A power cut on the way loses nothing: what is left of the move is finished before the next journal is made. Not for two
+    processes at once: the second would move the fresh one (see `mending`).
+    """
+    _finish_setting_aside(state)
+    target = state.path / f"journal.{_last_set_aside(state) + 1:03d}.db"
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
+    sync_directory(state.path)
+    return target
+
+
+def _finish_setting_aside(state: StateDir) -> None:
+    """A log without its database belongs to the journal that was moved last; a new database beside it would read it as its own."""
+    logs = [suffix for suffix in ("-wal", "-shm") if state.journal.with_name(state.journal.name + suffix).exists()]
+    if not logs or state.journal.exists():  # in this order: whoever makes a journal makes the database before its log
+        return
+    target = state.path / f"journal.{max(1, _last_set_aside(state)):03d}.db"
+    for suffix in logs:
+        with suppress(FileNotFoundError):
+            state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
+
+
+def _last_set_aside(state: StateDir) -> int:
+    found = (re.fullmatch(r"journal\.(\d+)\.db", file.name) for file in state.path.iterdir())
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+@contextmanager
+def mending(state: StateDir) -> Iterator[None]:
+    """Held by whoever opens a journal in order to set a broken one aside: one process of the device at a time."""
+    with (state.path / "journal.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _birth(state: StateDir, incarnation: int, *, clock: Clock, random_bytes: RandomBytes) -> Incarnation:
