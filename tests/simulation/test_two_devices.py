@@ -42,7 +42,7 @@ from tickets.clock import FixedClock
 from tickets.ids import OpId, TicketId
 
 SEEDS = range(30)
-ROUNDS = 40
+ROUNDS = 32
 KEY_SEED = 11
 
 

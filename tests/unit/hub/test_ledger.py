@@ -236,6 +236,15 @@ def test_an_admission_with_a_code_brings_its_ticket_with_it(kiosk: Device, gate:
         assert connection.execute(select(tables.ticket.c.short_id)).scalar_one() == sold.short_id
 
 
+def test_a_tombstone_also_waits_for_an_admission(kiosk: Device, gate: Device, node: HubNode) -> None:
+    """The release was called, its own operation is not uploaded yet: the admission that comes counts for nothing."""
+    ticket, op = sell(kiosk), gate.random_bytes(16).hex()
+    give_back(gate, op)
+    gate.append(gate.admission(ticket, op=op))
+    push(gate)
+    assert used(node) == [(op, "policy", 1)]
+
+
 def test_nobody_gives_back_anothers_use(kiosk: Device, gate: Device, gate_b: Device) -> None:
     ticket, op = sell(kiosk), gate.random_bytes(16).hex()
     ask(gate, ticket, op=op)

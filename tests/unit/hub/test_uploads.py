@@ -84,6 +84,12 @@ def test_a_segment_that_overlaps_what_is_known_adds_only_the_rest(kiosk: Device,
     assert refused(kiosk, segment(kiosk, bodies[1], bodies[0])) == "chain_fork"
 
 
+def test_a_chain_that_goes_on_from_something_else_is_a_fork(kiosk: Device, node: HubNode) -> None:
+    kiosk.hub.operations(segment(kiosk, to_body(kiosk.sale())))
+    assert refused(kiosk, segment(kiosk, to_body(kiosk.sale()), first=2, before=b"x" * 32)) == "chain_fork"
+    assert count(node, tables.order) == 1
+
+
 def test_what_cannot_be_read_or_applied_is_kept_and_the_rest_goes_on(kiosk: Device, node: HubNode) -> None:
     sale = kiosk.sale()
     bodies = (
