@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from kiosk.payment.zvt.serial_link import SerialLink
 from tickets.money import Money
 
 PASSWORD = 123456
+PATIENCE_S = 20.0
 QUICK = Timers(t2_s=0.5, t3_s=1.0, t4_s=2.0, after_confirm_s=2.0, poll_s=0.02)
 FAST = ("--pause-ms", "10", "--host-ms", "5", "--repeat-ms", "1100", "--t2-ms", "500")
 
@@ -50,14 +52,19 @@ class Emulator:
         return self
 
     def wait_for(self, event: str, **values: Any) -> dict[str, Any]:
-        """The next event of that name with these values, out of the process's own output."""
+        """The next event of that name with these values, out of the process's own output; within PATIENCE_S."""
         assert self.process is not None
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            told = json.loads(line)
-            if told["event"] == event and all(told.get(name) == value for name, value in values.items()):
-                return told
-        raise AssertionError(f"the emulator ended without {event}")
+        watchdog = threading.Timer(PATIENCE_S, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                told = json.loads(line)
+                if told["event"] == event and all(told.get(name) == value for name, value in values.items()):
+                    return told
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"the emulator ended without {event} {values}")
 
     def do(self, **command: Any) -> None:
         """A line on its standard input, and wait until it is done."""

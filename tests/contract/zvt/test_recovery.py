@@ -257,3 +257,18 @@ def test_the_row_is_on_disk_before_the_reversal_leaves(start, engine, monkeypatc
     monkeypatch.setattr(till.terminal, "reverse", watched)
     assert clear_up(till, engine) == ()
     assert seen == [State.REVERSAL_SENT]
+
+
+def test_a_restart_asks_before_it_sends_a_second_reversal(start, engine, monkeypatch):
+    till = start()
+    sale = Sale(till, engine)
+    for step in PLANS["reverse"][:-1]:
+        sale.do(step)
+    till.crash()
+
+    def reverse(charged, *, key):
+        raise AssertionError("the reversal had been done; a query would have shown it")
+
+    monkeypatch.setattr(till.terminal, "reverse", reverse)
+    assert clear_up(till, engine) == ()
+    assert last_state(engine) is State.REVERSED
