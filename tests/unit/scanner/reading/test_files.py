@@ -100,8 +100,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         + chunk(b"IEND", b"")
     )
     program = (
-        "import json, resource, sys; from scanner.reading.files import decode_file;"
-        "print(json.dumps([decode_file(sys.argv[1]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))"
+        "import json, re, sys; from pathlib import Path; from scanner.reading.files import decode_file;"
+        "line = decode_file(sys.argv[1]); status = Path('/proc/self/status').read_text();"
+        # VmHWM starts anew at exec; ru_maxrss would still hold the test runner's own peak
+        "print(json.dumps([line, int(re.search(r'VmHWM:\\s+(\\d+)', status)[1])]))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(bomb)], capture_output=True, text=True, check=True)
     line, rss_kb = json.loads(done.stdout)
