@@ -1,1 +1,5 @@
-"""Printer and terminals for the other end of a real wire. A separate program with codecs of its own."""
+"""The programs at the other end of the real wires: a ticket printer and a card terminal that can be told to fail.
+
+They exist so that no driver needs a test mode. They must never import a codec of the drivers (nor be imported by
+them): both sides are written from the protocol alone, so that a byte wrong on both sides shows.
+"""

@@ -280,7 +280,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
         with engine.begin() as connection:
             metadata.create_all(connection)
             granted.metadata.create_all(connection)
-            known = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
+            known = {row.key: row.value for row in connection.execute(select(meta))}
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
@@ -318,7 +318,7 @@ def open_for_grants(state: StateDir) -> Journal | None:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
             granted.metadata.create_all(connection)
-            known = {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
+            known = {row.key: row.value for row in connection.execute(select(meta))}
         if known.get("device") != device.hex():
             return None
         return Journal(engine, device, int(known["incarnation"]))

@@ -91,7 +91,7 @@ class Reader:
         codes = self._cascade.read(frame.picture)
         if codes:
             self._hand_over(codes, frame)
-        else:
+        elif not self._cascade.resting:
             self._opinion.offer(frame)
 
     def _hand_over(self, codes: list[Code], frame: Frame) -> None:

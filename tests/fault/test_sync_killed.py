@@ -39,7 +39,7 @@ def test_killed_in_the_middle_of_a_page(tmp_path: Path) -> None:
     try:
         links = hub.seed()["links"]
         kiosk = DeviceProcess(tmp_path / "kiosk", links["kiosk"])
-        gate = DeviceProcess(tmp_path / "gate", links["gate"], page_rows=1)
+        gate = DeviceProcess(tmp_path / "gate", links["gate"], page_rows=2)
         devices = [kiosk, gate]
         clock = FixedClock(SystemClock().now_utc())
         journal = open_journal(kiosk.state, clock=clock, random_bytes=os.urandom)
@@ -52,7 +52,7 @@ def test_killed_in_the_middle_of_a_page(tmp_path: Path) -> None:
             10,
             40,
             90,
-        ):  # one row a page: the kill falls between or into pages, before the generation is whole
+        ):  # two rows a page: the kill falls between or into pages, before the generation is whole
             gate.start()
             until(lambda enough=enough: rows_in(gate.state.cache(1)) >= enough)
             gate.stop(kill=True)
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_of_a_page(tmp_path: Path) -> None:
                 assert granted.generation(connection) is None, "half a cache is not in force"
             engine.dispose()
         assert all(10 <= count < SALES * TICKETS for count in seen)
-        file = gate.file.read_text().replace('"page_rows": 1,', '"page_rows": 1000,')
+        file = gate.file.read_text().replace('"page_rows": 2,', '"page_rows": 1000,')
         gate.file.write_text(file)
         gate.start()
         until(lambda: gate.health().get("generation") == 1)

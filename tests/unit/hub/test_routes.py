@@ -262,7 +262,7 @@ def test_today_shows_what_was_sold_and_admitted(
     for text in (
         "K2-1123-0001",
         "3,600円",
-        "入園券　大人 × 2",
+        "入園券　大人&nbsp;×&nbsp;2",
         "ゲート A",
         "A-0001",
         "使用済み",
@@ -271,7 +271,7 @@ def test_today_shows_what_was_sold_and_admitted(
     ):
         assert text in page, text
     english = client.get("/today", headers={"Accept-Language": "en-GB"}).text
-    for text in ("¥3,600", "Park admission Adult × 2", "Possible double entry"):
+    for text in ("¥3,600", "Park admission Adult&nbsp;×&nbsp;2", "Possible double entry"):
         assert text in english, text
     assert json.dumps(page).count("541333") == 0, "no card data on the page"
 

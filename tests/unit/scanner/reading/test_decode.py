@@ -122,3 +122,33 @@ def test_turned_and_tilted_codes_are_read() -> None:
         turn = cv2.getRotationMatrix2D((640, 360), degrees, 1)
         turned = cv2.warpAffine(picture, turn, (1280, 720), borderValue=(190, 190, 190))
         assert texts(turned) == [TICKET], degrees
+
+
+def test_an_empty_lane_is_looked_at_in_all_ways_and_then_left_in_peace() -> None:
+    rng = np.random.default_rng(3)
+    lane = scene()
+    cascade = Cascade()
+    rests = []
+    for _ in range(60):
+        noisy = np.clip(lane.astype(int) + rng.normal(0, 12, lane.shape), 0, 255).astype(np.uint8)
+        assert cascade.read(noisy) == []
+        rests.append(cascade.resting)
+    assert not any(rests[: len(VARIANTS)])
+    assert sum(not rest for rest in rests[len(VARIANTS) :]) == 4  # frames 15, 30, 45, 60
+    assert not any(rests[n - 1] for n in (15, 30, 45, 60))
+
+
+def test_whatever_enters_the_lane_wakes_it() -> None:
+    cascade = Cascade()
+    for _ in range(20):
+        cascade.read(scene())
+    assert cascade.resting
+    dusk = (scene() * 0.13).astype(np.uint8)
+    for _ in range(20):
+        cascade.read(dusk)
+    assert cascade.resting
+    torn = qr(TICKET, scale=4)
+    torn[60:] = 255
+    with_ticket = (scene(torn) * 0.13).astype(np.uint8)
+    assert cascade.read(with_ticket) == []
+    assert not cascade.resting

@@ -1,0 +1,36 @@
+"""`python -m emulators printer|terminal ...`: the programs at the other end of the wires. `--help` has the grammar."""
+
+import argparse
+import asyncio
+import importlib
+import sys
+
+from emulators.errors import EmulatorError
+from emulators.events import configure_log
+
+DEVICES = {"printer": "emulators.printer.run", "terminal": "emulators.terminal.run"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one device until SIGTERM; 2 and one line on standard error for a wrong option."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="emulators", description=__doc__)
+    commands = parser.add_subparsers(dest="device", required=True, metavar="printer|terminal")
+    modules = {}
+    for name, path in DEVICES.items():
+        device = commands.add_parser(name)
+        if name in words[:1]:  # the other device's imports are not this process's
+            modules[name] = importlib.import_module(path)
+            modules[name].add_arguments(device)
+    options = parser.parse_args(words)
+    configure_log()
+    try:
+        asyncio.run(modules[options.device].serve(options))
+    except EmulatorError as error:
+        print(f"emulators {options.device}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""Bytes that are not ZVT. Raised inside the driver alone: above it they become an outcome."""
+
+from __future__ import annotations
+
+from kiosk.payment.errors import PaymentError
+
+
+class CodecError(PaymentError):
+    """Bytes that cannot be read, or a value that cannot be written."""
+
+    code = "zvt_codec"
