@@ -270,8 +270,11 @@ def test_two_processes_hammer_one_chain(tmp_path: Path) -> None:
                 raw = connection.connection.dbapi_connection
                 assert raw is not None
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    said = [{int(line) for line in process.communicate(timeout=60)[0].split()} for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    said = []
+    for process in processes:
+        with process.stdout as lines:  # type: ignore[union-attr]
+            said.append({int(line) for line in lines})
+        assert process.wait(timeout=60) == 0
     made.verify()
     assert len(bodies(made)) == 1 + 60 + 60 + 30
     assert len(said[0]) == len(said[1]) == 60
