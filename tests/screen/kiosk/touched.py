@@ -81,7 +81,7 @@ def main(size: str, out: Path) -> None:  # noqa: C901 a story in one piece
         touch.touch_up()
         Clock.tick_draw()
         Window.dispatch("on_draw")
-        Window.flip()
+        Window.dispatch("on_flip")
         glFinish()
         touch_ms.append(round((time.monotonic() - start) * 1000, 1))
 
