@@ -1,1 +1,4 @@
-"""The composition root: settings, the kaisatsu command, enrolment."""
+"""The composition root: layered settings, the `kaisatsu` command, enrolment.
+
+Nobody imports this package, and it imports each part only when the command that needs it runs.
+"""

@@ -85,7 +85,10 @@ class TcpWire(Wire):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)  # wakes a pending read
-        self._sock.close()
+        # The event loop must see that wake-up first: closed at once, the descriptor's number stays in its selector, and the
+        # next client that gets this number is never read.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._sock.close)
 
 
 class PtyWire(Wire):

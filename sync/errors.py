@@ -49,10 +49,14 @@ class HubUnreachable(SyncError):
 
 
 class HubRefused(SyncError):
-    """The hub understood and said no (revoked, wrong token, cursor too old). `status` is HTTP's."""
+    """The hub understood and said no (revoked, wrong token, cursor too old). `status` is HTTP's, `error` the hub's stable word,
+    `known_seq` where the hub's copy of this device's chain stands (error chain_gap).
+    """
 
     code = "sync.hub_refused"
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, error: str = "", known_seq: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.error = error
+        self.known_seq = known_seq

@@ -7,11 +7,13 @@ same file; only `operation` is chained and leaves the device.
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -20,10 +22,10 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     Table,
     Text,
     bindparam,
-    func,
     insert,
     select,
 )
@@ -34,7 +36,7 @@ from sync import granted
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
 from sync.errors import JournalBroken
 from sync.operation import Incarnation, Operation, op_of, to_body
-from sync.state import StateDir
+from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
 from tickets.clock import Clock
 from tickets.ids import DeviceId, OpId, RandomBytes
@@ -89,6 +91,7 @@ _HEAD = (
     .order_by(operation.c.seq.desc())
     .limit(1)
 )
+_ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
 
@@ -144,9 +147,7 @@ class Journal:
                 self._verify_incarnation(connection, incarnation)
 
     def _verify_incarnation(self, connection: Connection, incarnation: int) -> None:
-        held = connection.execute(
-            select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == incarnation)
-        ).first()
+        held = connection.execute(_ANCHOR, {"incarnation": incarnation}).first()
         seq, previous = (0, ZERO_HASH) if held is None else (held.seq, held.hash)
         if held is not None:
             kept = connection.scalar(
@@ -166,35 +167,26 @@ class Journal:
             seq = row.seq
 
     def unsent(self) -> int:
-        """How many operations the hub has not answered."""
+        """How many operations the hub has not answered: numbers have no gap, so head and anchor say it without counting rows."""
         with self.read() as connection:
-            return int(connection.scalar(_UNSENT) or 0)
+            head = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
+            done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return (0 if head is None else head.seq) - (0 if done is None else done.seq)
 
     def next_segment(self, state: StateDir) -> Segment | None:
         """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered."""
+        if not self.unsent():
+            return None  # looked at without the write lock: an idle uploader must not stand in a gate's way
+        incarnation = self.incarnation
         with self.write() as connection:
-            incarnation = connection.scalar(_OLDEST_OPEN)
-            if incarnation is None:
-                return None
-            done = connection.execute(
-                select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == incarnation)
-            ).first()
+            done = connection.execute(_ANCHOR, {"incarnation": incarnation}).first()
             seq, before = (0, ZERO_HASH) if done is None else (done.seq, done.hash)
             stored = connection.execute(
                 select(segment).where(segment.c.incarnation == incarnation, segment.c.first == seq + 1)
             ).first()
             bodies = self._bodies(connection, incarnation, seq + 1, stored.last if stored is not None else None)
             if stored is not None:
-                return Segment(
-                    self.device,
-                    incarnation,
-                    stored.first,
-                    stored.last,
-                    stored.before,
-                    stored.head,
-                    stored.signature,
-                    bodies,
-                )
+                return self._segment(stored, bodies)
             fresh = cut(
                 device=self.device,
                 incarnation=incarnation,
@@ -215,6 +207,28 @@ class Journal:
                 },
             )
             return fresh
+
+    def sent_segment(self, first: int) -> Segment | None:
+        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`."""
+        with self.read() as connection:
+            stored = connection.execute(
+                select(segment).where(segment.c.incarnation == self.incarnation, segment.c.first == first)
+            ).first()
+            if stored is None:
+                return None
+            return self._segment(stored, self._bodies(connection, self.incarnation, first, stored.last))
+
+    def _segment(self, stored: Row[Any], bodies: tuple[str, ...]) -> Segment:
+        return Segment(
+            device=self.device,
+            incarnation=stored.incarnation,
+            first=stored.first,
+            last=stored.last,
+            before=stored.before,
+            head=stored.head,
+            signature=stored.signature,
+            bodies=bodies,
+        )
 
     def _bodies(self, connection: Connection, incarnation: int, first: int, last: int | None) -> tuple[str, ...]:
         query = (
@@ -253,20 +267,6 @@ class Journal:
             )
 
 
-_UNSENT = (
-    select(func.count())
-    .select_from(operation)
-    .outerjoin(anchor, anchor.c.incarnation == operation.c.incarnation)
-    .where(operation.c.seq > func.coalesce(anchor.c.seq, 0))
-)
-_OLDEST_OPEN = (
-    select(func.min(operation.c.incarnation))
-    .select_from(operation)
-    .outerjoin(anchor, anchor.c.incarnation == operation.c.incarnation)
-    .where(operation.c.seq > func.coalesce(anchor.c.seq, 0))
-)
-
-
 def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) -> Journal:
     """Open the device's journal, making it (incarnation 1, or the next after journals set aside) where there is none.
 
@@ -274,12 +274,13 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
     enrolment. Safe to call from several processes at once.
     """
     device = state.identity().device
+    _finish_setting_aside(state)
     try:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
             metadata.create_all(connection)
             granted.metadata.create_all(connection)
-            known = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+            known = {row.key: row.value for row in connection.execute(select(meta))}
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
@@ -308,17 +309,60 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
     return journal
 
 
+def open_for_grants(state: StateDir) -> Journal | None:
+    """A journal whose chain does not hold, for what is not chained: the daemon goes on keeping catalogue and keys fresh in it until
+    somebody rules on it. None when the file cannot be read at all. Never append through it.
+    """
+    try:
+        device = state.identity().device
+        engine = open_engine(state.journal)
+        with engine.begin() as connection:
+            granted.metadata.create_all(connection)
+            known = {row.key: row.value for row in connection.execute(select(meta))}
+        if known.get("device") != device.hex():
+            return None
+        return Journal(engine, device, int(known["incarnation"]))
+    except (DBAPIError, KeyError, ValueError):
+        return None
+
+
 def set_aside(state: StateDir) -> Path:
-    """Move a broken journal out of the way, whole, so that the next `open_journal` starts a new incarnation. Returns its new path."""
-    taken = [
-        int(found[1]) for file in state.path.iterdir() if (found := re.fullmatch(r"journal\.(\d+)\.db", file.name))
-    ]
-    number = max([0, *taken]) + 1
-    for suffix in ("-wal", "-shm", ""):
-        file = state.journal.with_name(state.journal.name + suffix)
-        if file.exists():
-            file.rename(state.path / f"journal.{number:03d}.db{suffix}")
-    return state.path / f"journal.{number:03d}.db"
+    """Move a broken journal out of the way, whole, so that the next `open_journal` starts a new incarnation. Returns its new path.
+
+    A power cut on the way loses nothing: what is left of the move is finished before the next journal is made. Not for two
+    processes at once: the second would move the fresh one (see `mending`).
+    """
+    _finish_setting_aside(state)
+    target = state.path / f"journal.{_last_set_aside(state) + 1:03d}.db"
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
+    sync_directory(state.path)
+    return target
+
+
+def _finish_setting_aside(state: StateDir) -> None:
+    """A log without its database belongs to the journal that was moved last; a new database beside it would read it as its own."""
+    logs = [suffix for suffix in ("-wal", "-shm") if state.journal.with_name(state.journal.name + suffix).exists()]
+    if not logs or state.journal.exists():  # in this order: whoever makes a journal makes the database before its log
+        return
+    target = state.path / f"journal.{max(1, _last_set_aside(state)):03d}.db"
+    for suffix in logs:
+        with suppress(FileNotFoundError):
+            state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
+
+
+def _last_set_aside(state: StateDir) -> int:
+    found = (re.fullmatch(r"journal\.(\d+)\.db", file.name) for file in state.path.iterdir())
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+@contextmanager
+def mending(state: StateDir) -> Iterator[None]:
+    """Held by whoever opens a journal in order to set a broken one aside: one process of the device at a time."""
+    with (state.path / "journal.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _birth(state: StateDir, incarnation: int, *, clock: Clock, random_bytes: RandomBytes) -> Incarnation:

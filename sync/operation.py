@@ -154,7 +154,8 @@ class PaymentDoubt:
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A use of a ticket that was let through. `code` is the whole ticket code where this gate knew no row of the ticket, so that
-    whoever merges it can verify and insert the ticket; else null. `scanned_at` is the time on the light.
+    whoever merges it can verify and insert the ticket; else null. `at` is the time of the scan. `interrupted`: the gate died before
+    it had recorded its verdict, so nobody knows whether the light was green; the use counts, and somebody should look.
     """
 
     KIND: ClassVar[str] = "admission"
@@ -169,6 +170,7 @@ class Admission:
     mode: Mode
     epoch: int | None
     attention: Reason | None = None
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,7 @@ def _build(cls: type[Operation], value: dict[str, Any]) -> Operation:
     elif cls is Admission:
         fields["passage"], fields["mode"] = Passage(fields["passage"]), Mode(fields["mode"])
         fields["attention"] = Reason(fields["attention"]) if fields.get("attention") else None
+        fields["interrupted"] = fields.get("interrupted") is True
     elif cls is Refusal:
         fields["reason"] = Reason(fields["reason"])
     elif cls is Release:

@@ -120,7 +120,12 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     finally:
         os.close(descriptor)
     fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names durable: a file that was renamed is not there after a power cut until its directory was synced."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

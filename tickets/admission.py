@@ -9,6 +9,7 @@ a server has seen and for those that none has: what is not known is a value (`Is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -114,13 +115,21 @@ class NoTicket:
     reason: Reason
 
 
+COUNT_MAX = 65535
+"""The most people or units one scan can be for: the largest cap a ticket code can carry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`count` is what staff or the command line chose for a group, None while nobody was asked."""
+    """`count` is what staff or the command line chose for a group (1 to COUNT_MAX), None while nobody was asked."""
 
     gate: str
     direction: Direction = Direction.ENTRY
     count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None and not 1 <= self.count <= COUNT_MAX:
+            raise ValueError(f"a count of {self.count}; 1 to {COUNT_MAX} is allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +140,24 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """`first` is the use that stands in the way, where one does."""
+    """`first` is the use that stands in the way, where one does; `left` what the ticket still has, where that is the reason."""
 
     reason: Reason
     first: Use | None = None
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Ask how many; from 1 to `left`."""
+    """Ask how many; from 1 to `left` people."""
 
     left: int
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A wish to take `units` of a ticket within `window`. `attention` is what staff shall look at when it is granted; `left` what
-    remains after it, None without a limit.
+    """A wish to take `units` of a ticket within `window`. `attentions` are what staff shall look at when it is granted, the one
+    that matters most first; `left` what remains after it, None without a limit.
     """
 
     ticket: TicketId
@@ -155,7 +165,11 @@ class Claim:
     units: int
     window: str
     left: int | None
-    attention: Reason | None = None
+    attentions: tuple[Reason, ...] = ()
+
+    @property
+    def attention(self) -> Reason | None:
+        return self.attentions[0] if self.attentions else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,47 +218,57 @@ def decide(facts: TicketFacts | NoTicket, scan: Scan, moment: Moment, catalogue:
     variant, gate = catalogue.variants.get(facts.variant), catalogue.gates.get(scan.gate)
     if variant is None or gate is None or variant.product not in gate.products:
         return Refuse(Reason.WRONG_GATE)
-    product = catalogue.products[variant.product]
-    window = _window(product, moment, catalogue.venue.day)
+    product, day = catalogue.products[variant.product], catalogue.venue.day
     if scan.direction is Direction.EXIT:
-        return _leave(facts, window)
-    attention, refusal = _time(facts, moment, catalogue.venue.day)
+        return _leave(facts, product)
+    window = _window(product, moment, day)
+    clock, refusal = _time(facts, moment, day)
     if refusal is not None:
         return Refuse(refusal)
-    if _inside(facts) is False and product.reentry is Reentry.AFTER_EXIT:
+    if _returns(facts, product, window, moment, day):
         return Claim(
-            facts.ticket, Passage.REENTRY, 0, window, _left(facts, window), _attention(facts, variant, attention)
+            ticket=facts.ticket,
+            passage=Passage.REENTRY,
+            units=0,
+            window=window,
+            left=_left(facts, product, window),
+            attentions=_attentions(facts, variant, clock),
         )
-    return _enter(facts, scan, variant, gate, product, window, attention)
+    return _enter(facts, scan, variant, gate, product, window, clock)
 
 
 def settle(claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy) -> Verdict:
     """What the arbiter's answer, or its silence under the product's policy, makes of a claim that is durable here."""
     match answer:
         case Denied(reason=reason, first=first):
-            return Verdict(VerdictKind.REFUSE, reason, first=first)
+            return refused(Refuse(reason, first))
         case None if policy is OfflinePolicy.REFUSE:
             return Verdict(VerdictKind.REFUSE, Reason.NO_ANSWER)
         case None:
-            return _admit(claim, left=claim.left, epoch=None)
+            return _admit(claim, claim.attention, left=claim.left, epoch=None)
         case Granted(epoch=epoch, left=left):
-            return _admit(claim, left=left, epoch=epoch)
+            return _admit(claim, _attention_once_granted(claim), left=left, epoch=epoch)
         case _ as never:
             assert_never(never)
 
 
 def refused(refusal: Refuse) -> Verdict:
-    return Verdict(
-        VerdictKind.REFUSE, refusal.reason, left=0 if refusal.first is not None else None, first=refusal.first
-    )
+    """`left` is 0 where a use stands in the way, what the refusal says where it says it, else without meaning."""
+    left = 0 if refusal.left is None and refusal.first is not None else refusal.left
+    return Verdict(VerdictKind.REFUSE, refusal.reason, left=left, first=refusal.first)
 
 
-def _admit(claim: Claim, *, left: int | None, epoch: int | None) -> Verdict:
-    if claim.attention is not None:
+def _attention_once_granted(claim: Claim) -> Reason | None:
+    """The arbiter grants only what it knows or has verified: its yes answers who issued the ticket, not what else there is to see."""
+    return next((reason for reason in claim.attentions if reason is not Reason.ISSUER_UNKNOWN), None)
+
+
+def _admit(claim: Claim, attention: Reason | None, *, left: int | None, epoch: int | None) -> Verdict:
+    if attention is not None:
         kind = VerdictKind.ATTENTION
     else:
         kind = VerdictKind.ADMIT_AGAIN if claim.passage is Passage.REENTRY else VerdictKind.ADMIT
-    return Verdict(kind, claim.attention, left=left, units=claim.units, epoch=epoch)
+    return Verdict(kind, attention, left=left, units=claim.units, epoch=epoch)
 
 
 def _window(product: Product, moment: Moment, day: BusinessDay) -> str:
@@ -260,20 +284,38 @@ def _spent(facts: TicketFacts, window: str) -> int:
     return sum(use.units for use in facts.used if use.window == window)
 
 
-def _left(facts: TicketFacts, window: str) -> int | None:
-    return None if facts.uses == 0 else max(0, facts.uses - _spent(facts, window))
+def _left(facts: TicketFacts, product: Product, window: str) -> int | None:
+    cap = _cap(facts, product)
+    return None if cap == 0 else max(0, cap - _spent(facts, window))
 
 
-def _inside(facts: TicketFacts) -> bool | None:
-    """Whether the holder is inside by the last passage; None before the first."""
-    last = max(facts.used, key=lambda use: (use.at, use.op), default=None)
-    return None if last is None else last.passage is not Passage.EXIT
+def _last(uses: Iterable[Use]) -> Use | None:
+    return max(uses, key=lambda use: (use.at, use.op), default=None)
 
 
-def _leave(facts: TicketFacts, window: str) -> Refuse | Claim:
-    if not _inside(facts):
+def _returns(facts: TicketFacts, product: Product, window: str, moment: Moment, day: BusinessDay) -> bool:
+    """Whether this is a re-entry, which costs nothing: the holder left, within this window, and has not come back since.
+
+    Each exit is good for one re-entry: counted, so that gates whose clocks disagree about the order cannot give two. A ticket
+    of several visits without a daily window returns on the business day of the exit only; the next day is the next visit.
+    """
+    if product.reentry is not Reentry.AFTER_EXIT:
+        return False
+    here = [use for use in facts.used if use.window == window]
+    last = _last(here)
+    if last is None or last.passage is not Passage.EXIT:
+        return False
+    exits = sum(use.passage is Passage.EXIT for use in here)
+    returned = sum(use.passage is Passage.REENTRY for use in here)
+    return exits > returned and (_cap(facts, product) == 1 or day.of(last.at) == day.of(moment.at))
+
+
+def _leave(facts: TicketFacts, product: Product) -> Refuse | Claim:
+    """Who is inside may leave at any time. The exit belongs to the window of the entry it ends, also after midnight."""
+    last = _last(facts.used)
+    if last is None or last.passage is Passage.EXIT:
         return Refuse(Reason.NOT_INSIDE)
-    return Claim(facts.ticket, Passage.EXIT, 0, window, _left(facts, window))
+    return Claim(facts.ticket, Passage.EXIT, 0, last.window, _left(facts, product, last.window))
 
 
 def _time(facts: TicketFacts, moment: Moment, day: BusinessDay) -> tuple[Reason | None, Reason | None]:
@@ -296,32 +338,36 @@ def _just_before(at: datetime) -> datetime:
     return datetime.fromtimestamp(at.timestamp() - 1, tz=at.tzinfo)
 
 
-def _attention(facts: TicketFacts, variant: Variant, clock: Reason | None) -> Reason | None:
-    if clock is not None:
-        return clock
-    if facts.issuer is Issuer.UNKNOWN:
-        return Reason.ISSUER_UNKNOWN
-    return Reason.PROOF if variant.proof else None
+def _attentions(facts: TicketFacts, variant: Variant, clock: Reason | None) -> tuple[Reason, ...]:
+    """A code that nobody vouches for comes before a clock that nobody vouches for."""
+    issuer = Reason.ISSUER_UNKNOWN if facts.issuer is Issuer.UNKNOWN else None
+    proof = Reason.PROOF if variant.proof else None
+    return tuple(reason for reason in (issuer, clock, proof) if reason is not None)
 
 
 def _enter(
     facts: TicketFacts, scan: Scan, variant: Variant, gate: Gate, product: Product, window: str, clock: Reason | None
 ) -> Refuse | Choose | Claim:
-    cap, spent = _cap(facts, product), _spent(facts, window)
-    left = None if cap == 0 else cap - spent
+    cap = _cap(facts, product)
+    left = None if cap == 0 else cap - _spent(facts, window)
     if left is not None and left <= 0:
-        first = min((use for use in facts.used if use.window == window), key=lambda use: (use.at, use.op), default=None)
-        return Refuse(Reason.ALREADY_USED if cap == 1 else Reason.EXHAUSTED, first)
-    if product.group and scan.count is None and left is not None and left > 1:
-        return Choose(left)
-    units = gate.units if scan.count is None else scan.count * gate.units
+        first = min(_entries(facts, window), key=lambda use: (use.at, use.op), default=None)
+        return Refuse(Reason.ALREADY_USED if cap == 1 else Reason.EXHAUSTED, first, left=0)
+    people = None if left is None else left // gate.units
+    if product.group and scan.count is None and people is not None and people > 1:
+        return Choose(people)
+    units = (scan.count or 1) * gate.units
     if left is not None and units > left:
-        return Refuse(Reason.EXHAUSTED)
+        return Refuse(Reason.EXHAUSTED, left=left)
     return Claim(
         ticket=facts.ticket,
         passage=Passage.ENTRY,
         units=units,
         window=window,
         left=None if left is None else left - units,
-        attention=_attention(facts, variant, clock),
+        attentions=_attentions(facts, variant, clock),
     )
+
+
+def _entries(facts: TicketFacts, window: str) -> list[Use]:
+    return [use for use in facts.used if use.window == window and use.units > 0]

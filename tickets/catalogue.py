@@ -164,10 +164,7 @@ def _catalogue(document: Mapping[str, Any]) -> Catalogue:
             day=BusinessDay(venue["timezone"], int(venue["day_boundary_hour"])),
             issuer=Issuer(**venue["issuer"]),
         ),
-        gates={
-            row["gate"]: Gate(row["gate"], _texts(row["name"]), frozenset(row["products"]), int(row.get("units", 1)))
-            for row in document["gates"]
-        },
+        gates={row["gate"]: _gate(row) for row in document["gates"]},
         people={
             row["person"]: PersonType(row["person"], _texts(row["name"]), _texts(row["note"]))
             for row in document["people"]
@@ -181,6 +178,13 @@ def _catalogue(document: Mapping[str, Any]) -> Catalogue:
         if variant.person is not None and variant.person not in catalogue.people:
             raise CatalogueError(f"catalogue: variant {number} is for the unknown person type '{variant.person}'")
     return catalogue
+
+
+def _gate(row: Mapping[str, Any]) -> Gate:
+    units = int(row.get("units", 1))
+    if not 1 <= units < 1 << 16:
+        raise CatalogueError(f"catalogue: gate '{row['gate']}': units go from 1 to 65535")
+    return Gate(row["gate"], _texts(row["name"]), frozenset(row["products"]), units)
 
 
 def _product(row: Mapping[str, Any]) -> Product:

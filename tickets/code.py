@@ -164,11 +164,13 @@ def _take_apart(message: Any) -> tuple[TicketCode, bytes]:
     for number in (variant, uses, language, payload[_NBF], payload[_EXP]):
         if type(number) is not int:
             raise TypeError("a whole number is expected")
-    if not isinstance(signature, bytes):
-        raise TypeError("a signature is bytes")
+    kid, ticket_id = protected[_KID], payload[_CTI]
+    for text in (kid, ticket_id, signature):
+        if not isinstance(text, bytes):  # a number here would make bytes() ask for that much memory
+            raise TypeError("bytes are expected")
     ticket = TicketCode(
-        kid=Kid(bytes(protected[_KID])),
-        ticket_id=TicketId(bytes(payload[_CTI])),
+        kid=Kid(kid),
+        ticket_id=TicketId(ticket_id),
         variant=variant,
         uses=uses,
         language=language,

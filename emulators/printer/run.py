@@ -129,7 +129,8 @@ class Printer:
                     return False
                 self._room.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._room.wait(), HANG_UP_LOOK_S)
+                    async with asyncio.timeout(HANG_UP_LOOK_S):
+                        await self._room.wait()
             else:
                 return True
 

@@ -132,7 +132,9 @@ class Line(ABC):
         if self.lost:
             raise LineLost
         try:
-            found = await asyncio.wait_for(self._inbox.get(), timeout_s)
+            # Not wait_for: in Python 3.11 it can swallow a cancellation that meets a message.
+            async with asyncio.timeout(timeout_s):
+                found = await self._inbox.get()
         except TimeoutError:
             return None
         if found is None:
@@ -158,8 +160,7 @@ class Line(ABC):
 
     async def close(self) -> None:
         self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
+        await asyncio.wait({self._reader})
         self.wire.close()
 
 
@@ -210,7 +211,8 @@ class SerialLine(Line):
         deframer = Deframer()
         while True:
             try:
-                data = await asyncio.wait_for(self.wire.read(), self._t1_s if deframer.inside else None)
+                async with asyncio.timeout(self._t1_s if deframer.inside else None):
+                    data = await self.wire.read()
             except TimeoutError:
                 deframer.forget()
                 await self.wire.write(bytes([NAK_BYTE]))
@@ -223,8 +225,8 @@ class SerialLine(Line):
 
     async def _take(self, kind: str, message: bytes) -> None:
         if kind in {"ack", "nak"}:
-            # From the acknowledgement on the till may say anything, also the same "80 00 00" as last time.
-            self._sending = self._sending and kind != "ack"
+            # Over from this byte on: the till's next block may stand in the same piece, before `send` gets to run.
+            self._sending = self._sending and kind == "nak"
             self._acks.put_nowait(kind == "ack")
             return
         if kind == "bad":
@@ -260,8 +262,9 @@ class SerialLine(Line):
                     sent = block[:-1] + bytes([block[-1] ^ 0xFF])
                 await self._write(sent)
                 with contextlib.suppress(TimeoutError):
-                    if await asyncio.wait_for(self._acks.get(), self._t2_s):
-                        return
+                    async with asyncio.timeout(self._t2_s):
+                        if await self._acks.get():
+                            return
         finally:
             self._sending = False
         self.lost = True

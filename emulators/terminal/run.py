@@ -122,9 +122,9 @@ class Process:
                 raise BadSpec(f'unknown command {command}; {{"do": ...}} takes present, cancel, decline, fault, heal')
 
     async def close(self) -> None:
-        while self._task is not None and not self._task.done():
-            self._task.cancel()  # once more if it was swallowed: wait_for before 3.12 may, when its message has just come
-            await asyncio.wait({self._task}, timeout=0.2)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=SILENT_S)
         self._port.close()
 
 

@@ -1,1 +1,1 @@
-"""Layouts and bindings, nothing else."""
+"""What a guest sees: layouts in millimetres and bindings to view data, nothing else. Nothing here decides."""

@@ -79,5 +79,13 @@ class Board:
         state = State(row[0]) if (now - at).total_seconds() <= age_s_max else State.UNKNOWN
         return Health(part=part, state=state, at=at, stops=row[2], facts=json.loads(row[3]))
 
+    def parts(self) -> list[dict[str, Any]]:
+        """Every row as it stands, for telemetry and the doctor: part, state, at, stops, facts."""
+        rows = self._db.execute("SELECT part, state, at, stops, facts FROM health ORDER BY part").fetchall()
+        return [
+            {"part": part, "state": state, "at": at, "stops": stops, "facts": json.loads(facts)}
+            for part, state, at, stops, facts in rows
+        ]
+
     def close(self) -> None:
         self._db.close()

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
 
 def configure(daemon: str) -> None:
     """Send structlog's events to standard error as JSON, each naming its `daemon`."""
+
+    def name(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["daemon"] = daemon  # in every thread, which context variables are not
+        return event
+
     structlog.configure(
         processors=[
+            name,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -25,4 +33,3 @@ def configure(daemon: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(daemon=daemon)

@@ -10,6 +10,8 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from emulators.__main__ import main
+
 CUT = b"\x1dVB\x00"
 INIT = b"\x1b@\x1bR\x08\x1bt\x01\x1cC\x01"
 CLEAR = bytes.fromhex("10140801031401060208")
@@ -265,16 +267,10 @@ def test_line_rate(printer) -> None:
         (["--listen", "127.0.0.1:0", "--width-dots", "100"], "multiple of 8"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, says, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "emulators", "printer", "--out", str(tmp_path / "out"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 2
-    assert says in done.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_a_wrong_option_is_one_line_and_exit_code_2(arguments, says, tmp_path: Path, capsys) -> None:
+    assert main(["printer", "--out", str(tmp_path / "out"), *arguments]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
 
 
 def test_a_port_that_is_taken(printer, tmp_path: Path) -> None:

@@ -1,0 +1,5 @@
+"""`python -m config` is `kaisatsu`."""
+
+from config.command import main
+
+main()

@@ -1,0 +1,177 @@
+"""One running hub: its database, key, clock and who was heard of lately. Each call of the protocol is one transaction here.
+
+No HTTP: the web shell and the simulation call the same methods.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine, delete, insert
+
+from hub import tables
+from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
+from hub.services import devices, feed, ledger, stock, tickets, uploads
+from hub.services.devices import KnownDevice
+from sync import hop
+from sync.chain import Segment
+from sync.claim import ClaimMessage
+from sync.protocol import (
+    Answer,
+    EnrolRequest,
+    LeaseAnswer,
+    LeaseRequest,
+    Page,
+    ReleaseMessage,
+    SignedText,
+    Telemetry,
+)
+from sync.state import write_durably
+from sync.store import reading
+from tickets.admission import Denied, Granted
+from tickets.clock import Clock
+from tickets.ids import DeviceId, RandomBytes, TicketId
+
+
+class HubNode:
+    """Methods may be called from any thread. `on_change` is called after each commit that the feed may have grown by."""
+
+    def __init__(self, engine: Engine, key: Ed25519PrivateKey, *, clock: Clock, random_bytes: RandomBytes) -> None:
+        self.engine, self.key = engine, key
+        self.clock, self.random_bytes = clock, random_bytes
+        self.public = key.public_key().public_bytes_raw()
+        self.nonces = hop.NonceMemory(began=clock.now_utc())
+        self.on_change: Callable[[], None] = lambda: None
+        self._contacts: dict[DeviceId, datetime] = {}
+        self._lock = threading.Lock()
+        with self.write() as connection:
+            feed.begin_epoch(connection, random_bytes)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One durable transaction; whoever waits for the feed is woken after it."""
+        with self.engine.begin() as connection:
+            yield connection
+        self.on_change()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with reading(self.engine) as connection:
+            yield connection
+
+    def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
+        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
+        with self.read() as connection:
+            found: list[KnownDevice] = []
+
+            def find_key(device_id: DeviceId) -> bytes | None:
+                known = devices.find(connection, device_id)
+                if known is None:
+                    return None
+                found.append(known)
+                return known.identity
+
+            device_id = hop.verify(message, body, find_key=find_key, nonces=self.nonces, now=self.clock.now_utc())
+        sender = found[0]
+        assert sender.device == device_id
+        if sender.revoked:
+            raise hop.HopError("revoked", "this device was shut out at the hub")
+        with self._lock:
+            self._contacts[device_id] = self.clock.now_utc()
+        return sender
+
+    def look(self) -> int:
+        """The newest change's number: proof that the database answers."""
+        with self.read() as connection:
+            return feed.position(connection)
+
+    def last_contact(self, device_id: DeviceId) -> datetime | None:
+        """When this device was last heard of since the hub started."""
+        with self._lock:
+            return self._contacts.get(device_id)
+
+    def enrol(self, request: EnrolRequest) -> SignedText:
+        with self.write() as connection:
+            return devices.enrol(
+                connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
+            )
+
+    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
+        with self.read() as connection:
+            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+
+    def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
+        """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
+        if segment.device != sender.device:
+            raise NotAllowed("a device sends its own operations")
+        now = self.clock.now_utc()
+        try:
+            with self.write() as connection:
+                return uploads.receive(connection, segment, sender=sender, now=now)
+        except (ChainFork, ChainGap) as error:
+            with self.write() as connection:
+                uploads.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
+            raise
+
+    def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
+        with self.write() as connection:
+            return ledger.claim(connection, message, device=sender.device, now=self.clock.now_utc())
+
+    def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
+        with self.write() as connection:
+            ledger.give_back(connection, message, device=sender.device)
+
+    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+        with self.write() as connection:
+            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+
+    def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
+        row = {
+            "device": sender.device,
+            "at": tables.stamp(telemetry.at),
+            "received_at": tables.stamp(self.clock.now_utc()),
+            "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
+        }
+        with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
+            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
+            connection.execute(insert(tables.telemetry), row)
+
+    def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
+        with self.write() as connection:
+            tickets.cancel_ticket(connection, ticket_id, by=by, reason=reason, now=self.clock.now_utc())
+
+    def revoke(self, device_id: DeviceId) -> None:
+        with self.write() as connection:
+            devices.revoke(connection, device_id, now=self.clock.now_utc())
+
+
+def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:
+    """The hub's signing key, made on first use. Every device pins its public half, so it must outlive the database's backups.
+
+    Raises HubError for a file that holds no key.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        fresh = random_bytes(32)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        candidate = path.with_name(f".{path.name}.{os.getpid()}")
+        write_durably(candidate, fresh, mode=0o600)
+        try:
+            os.link(candidate, path)  # fails where another process was first: then its key is the key
+        except FileExistsError:
+            pass
+        finally:
+            candidate.unlink(missing_ok=True)
+        raw = path.read_bytes()
+    try:
+        return Ed25519PrivateKey.from_private_bytes(raw)
+    except ValueError as error:
+        raise HubError(f"{path}: not a hub key (32 bytes are expected)") from error

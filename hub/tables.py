@@ -1,0 +1,320 @@
+"""The hub's tables. Facts are inserted; what changes is a ticket's state, a release mark, and what is only the latest news.
+
+Instants are ISO 8601 texts in UTC with milliseconds, so that they sort as texts on every database; ids are bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+_Big = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+document = Table(
+    "document",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+device = Table(
+    "device",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("gate", Text),
+    Column("identity", LargeBinary, nullable=False),
+    Column("enrolled_at", Text, nullable=False),
+    Column("revoked_at", Text),
+)
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("gate", Text),
+    Column("made_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("used_at", Text),
+    Column("device", LargeBinary),
+    Column("answer", Text),
+)
+selling_key = Table(
+    "selling_key",
+    metadata,
+    Column("kid", LargeBinary, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("public", LargeBinary, nullable=False),
+    Column("certificate", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("revoked_at", _Big),
+)
+
+operation = Table(
+    "operation",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("incarnation", _Big, primary_key=True),
+    Column("seq", _Big, primary_key=True),
+    Column("op", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+Index("operation_by_op", operation.c.op)
+chain = Table(
+    "chain",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("incarnation", _Big, primary_key=True),
+    Column("seq", _Big, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("device", LargeBinary),
+    Column("kind", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+order = Table(
+    "sales_order",
+    metadata,
+    Column("order", LargeBinary, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_minor", _Big, nullable=False),
+    Column("state", Text, nullable=False),
+)
+Index("order_by_at", order.c.at)
+order_line = Table(
+    "order_line",
+    metadata,
+    Column("order", LargeBinary, primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("variant", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("unit_minor", _Big, nullable=False),
+    Column("tax_bp", Integer, nullable=False),
+    Column("slot", Text),
+)
+order_tax = Table(
+    "order_tax",
+    metadata,
+    Column("order", LargeBinary, primary_key=True),
+    Column("tax_bp", Integer, primary_key=True),
+    Column("gross_minor", _Big, nullable=False),
+    Column("tax_minor", _Big, nullable=False),
+)
+payment = Table(
+    "payment",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("order", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("tender", Text, nullable=False),
+    Column("amount_minor", _Big, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("attempt", Text),
+    Column("terminal", Text),
+    Column("receipt", Text),
+    Column("trace", Text),
+    Column("brand", Text),
+    Column("masked", Text),
+)
+Index("payment_by_order", payment.c.order)
+doubt = Table(
+    "payment_doubt",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("attempt", Text, nullable=False),
+    Column("order", Text, nullable=False),
+    Column("amount_minor", _Big, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("tender", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("claim", Text, nullable=False),
+)
+owed = Table(
+    "owed",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("order", LargeBinary, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("tickets", Integer, nullable=False),
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("ticket", LargeBinary, primary_key=True),
+    Column("order", LargeBinary),
+    Column("line", Integer),
+    Column("kid", LargeBinary, nullable=False),
+    Column("variant", Integer, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("not_before", _Big, nullable=False),
+    Column("expires", _Big, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("short_id", Text, nullable=False),
+    Column("slot", Text),
+    Column("book", Text),
+    Column("part", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+)
+Index("ticket_by_order", ticket.c.order)
+Index("ticket_by_short_id", ticket.c.short_id)
+ticket_change = Table(
+    "ticket_change",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ticket_change_by_ticket", ticket_change.c.ticket)
+
+used = Table(
+    "used",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("passage", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("window", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("epoch", Integer),
+    Column("released", Integer, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+    Column("attention", Text),
+)
+Index("used_by_ticket", used.c.ticket, used.c.window)
+Index("used_by_at", used.c.at)
+release = Table(
+    "release",
+    metadata,
+    Column("of", LargeBinary, primary_key=True),
+    Column("op", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+)
+claim_answer = Table(
+    "claim_answer",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("device", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+)
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary),
+    Column("reason", Text, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+)
+Index("refusal_by_at", refusal.c.at)
+
+slot = Table(
+    "slot",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("product", Text, nullable=False),
+    Column("starts_at", Text, nullable=False),
+    Column("ends_at", Text, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("leased", Integer, nullable=False),
+)
+lease = Table(
+    "lease",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("device", LargeBinary, primary_key=True),
+    Column("incarnation", _Big, primary_key=True),
+    Column("quantity", Integer, nullable=False),
+)
+short_block = Table(
+    "short_block",
+    metadata,
+    Column("length", Integer, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("last", Integer, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+    Column("incarnation", _Big, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("table", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    UniqueConstraint("table", "key", name="change_once"),
+    sqlite_autoincrement=True,
+)
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+)
+session = Table(
+    "session",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+)
+
+
+def stamp(at: datetime) -> str:
+    """An instant as these tables hold it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")

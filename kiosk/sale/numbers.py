@@ -1,0 +1,101 @@
+"""Numbers that people say: short ids from the kiosk's blocks, order numbers, claim numbers.
+
+All are taken inside the transaction that makes them true, so none is ever given twice; a number taken for a sale that failed is
+simply not used again.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from math import gcd
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from kiosk.sale.errors import NoShortIds
+from kiosk.sale.tables import claim_number, sale_order, short_id_taken
+from sync import granted
+from tickets import short_id
+
+SIX, EIGHT = 6, 8
+"""Lengths of the blocks that the hub grants: six digits as they are, eight that get a check digit."""
+
+_TAKEN = select(func.count()).where(
+    short_id_taken.c.length == bindparam("length"),
+    short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
+)
+_COUNTER = select(func.coalesce(func.max(sale_order.c.counter), 0)).where(sale_order.c.business_day == bindparam("day"))
+_CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("order"))
+
+
+def short_ids_left(connection: Connection, length: int) -> int:
+    count = 0
+    for block in granted.short_blocks(connection, length):
+        count += len(block) - _used(connection, length, block)
+    return count
+
+
+def take_short_ids(connection: Connection, order: str, *, six: int, nine: int) -> tuple[list[str], list[str]]:
+    """`six` short ids of six digits and `nine` of nine. When the blocks of six are used up, nine digits serve instead and the sale
+    goes on. Raises NoShortIds when those are gone too.
+    """
+    sixes = [short_id.six(number) for number in _take(connection, order, SIX, six)]
+    missing = six - len(sixes)
+    numbers = _take(connection, order, EIGHT, nine + missing)
+    if len(numbers) < nine + missing:
+        raise NoShortIds(f"{nine + missing} short ids are needed, {len(numbers)} are left")
+    nines = [short_id.nine(number) for number in numbers]
+    return sixes + nines[:missing], nines[missing:]
+
+
+def next_counter(connection: Connection, day: date) -> int:
+    return int(connection.execute(_COUNTER, {"day": day.isoformat()}).scalar_one()) + 1
+
+
+def order_number(label: str, day: date, counter: int) -> str:
+    """As people say and print it: device, date, counter of the day."""
+    return f"{label}-{day:%y%m%d}-{counter:04d}"
+
+
+def claim(connection: Connection, order: str, counter: int, *, label: str, reason: str, now: datetime) -> str:
+    """The claim number of an order; the same one each time. It carries the order's own counter, so a guest and the desk say one
+    number for one thing.
+    """
+    known = connection.scalar(_CLAIM, {"order": order})
+    if known is not None:
+        return str(known)
+    base = f"{label}-{counter:04d}"
+    taken = connection.scalar(select(func.count()).where(claim_number.c.claim.like(f"{base}%"))) or 0
+    text = base if taken == 0 else f"{base}-{taken + 1}"
+    connection.execute(insert(claim_number), {"claim": text, "order": order, "reason": reason, "at": now.isoformat()})
+    return text
+
+
+def _take(connection: Connection, order: str, length: int, count: int) -> list[int]:
+    taken: list[int] = []
+    for block in granted.short_blocks(connection, length):
+        used = _used(connection, length, block)
+        places = range(used, min(len(block), used + count - len(taken)))
+        taken.extend(_scattered(block, place) for place in places)
+        if len(taken) >= count:
+            break
+    if taken:
+        connection.execute(
+            insert(short_id_taken), [{"length": length, "number": number, "order": order} for number in taken]
+        )
+    return taken
+
+
+def _used(connection: Connection, length: int, block: range) -> int:
+    """How many numbers of a block were given out; they are its first places in scattered order."""
+    return int(
+        connection.execute(_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1}).scalar_one()
+    )
+
+
+def _scattered(block: range, place: int) -> int:
+    """The number at a place of a block's order of giving: a walk in steps that share no factor with the block's size, so that each
+    number comes once and neighbours in a queue do not hold neighbouring numbers.
+    """
+    size = len(block)
+    step = next(step for step in range(size * 618 // 1000 | 1, size * 2 + 1) if gcd(step, size) == 1)
+    return block.start + (block.start + 1 + place * step) % size

@@ -1,0 +1,147 @@
+"""How the kiosk stands, as one value for its screens: what is sold, what is left, what works. Told when it changes.
+
+Looked at by the engine's thread between effects; the terminal is asked at most every few seconds and never while it works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from kiosk.payment.attempt import Row
+from kiosk.payment.contract import Terminal
+from kiosk.sale import numbers, stock
+from kiosk.sale.readiness import printer_trouble, terminal_trouble
+from kiosk.visit.situation import BlockReason, Situation, SlotStock, Tender, TenderState, TenderTrouble
+from sync import granted
+from sync.journal import Journal
+from sync.service.health import Board, Health, State
+from tickets.catalogue import Catalogue, CatalogueError
+from tickets.clock import Clock
+
+log = structlog.get_logger()
+
+TERMINAL_EVERY_S = 10.0
+CLEAR_UP_EVERY_S = 5.0
+ROWS_EVERY_S = 1.0
+
+
+class Outlook:
+    """Reads rows and asks the terminal; decides nothing about a sale."""
+
+    def __init__(self, journal: Journal, board: Board, *, clock: Clock) -> None:
+        self._journal = journal
+        self._board = board
+        self._clock = clock
+        self._told: Situation | None = None
+        self._terminal_at = float("-inf")
+        self._tenders: tuple[TenderState, ...] = (TenderState(Tender.CARD, TenderTrouble.NOT_CONNECTED),)
+        self._rows_at = float("-inf")
+        self._rows: tuple[Catalogue | None, tuple[SlotStock, ...], bool] = (None, (), False)
+        self._catalogue_text = ""
+        self._open_attempts = 0
+        self._clear_up_at: float | None = None
+
+    def look(self, terminal: Terminal, *, busy: bool) -> Situation | None:
+        """The situation if it differs from the one told last."""
+        catalogue, slots, numbers_left = self._read_rows()
+        now = self._situation(catalogue, slots, numbers_left=numbers_left, tenders=self._ask(terminal, busy=busy))
+        if now == self._told:
+            return None
+        self._told = now
+        return now
+
+    def unsettled(self, rows: Sequence[Row]) -> None:
+        """These attempts stay open after clearing up: no card is taken, and it is tried again."""
+        self._open_attempts = len(rows)
+        self._clear_up_at = self._clock.monotonic_s() + CLEAR_UP_EVERY_S if rows else None
+        self._publish(State.WARNING if rows else State.OK)
+
+    def clearing_up_is_wanted(self) -> None:
+        self._clear_up_at = self._clock.monotonic_s()
+        self._open_attempts = max(1, self._open_attempts)
+
+    def wants_clearing_up(self) -> bool:
+        return self._clear_up_at is not None and self._clock.monotonic_s() >= self._clear_up_at
+
+    def call_staff(self, screen: str) -> None:
+        """Put the call where the desk looks; in this version the device's own health board, and the log."""
+        log.warning("staff_called", screen=screen)
+        self._board.publish(
+            Health(part="staff", state=State.WARNING, at=self._clock.now_utc(), facts={"called_from": screen})
+        )
+
+    def _publish(self, state: State) -> None:
+        stops = "sales.card" if self._open_attempts else ""
+        facts = {"open_attempts": self._open_attempts}
+        self._board.publish(Health(part="sale", state=state, at=self._clock.now_utc(), stops=stops, facts=facts))
+
+    def _ask(self, terminal: Terminal, *, busy: bool) -> tuple[TenderState, ...]:
+        elapsed = self._clock.monotonic_s()
+        if busy or elapsed - self._terminal_at < TERMINAL_EVERY_S:
+            return self._with_attempts()
+        self._terminal_at = elapsed
+        trouble = terminal_trouble(terminal.open())
+        before = self._tenders[0]
+        kind = None
+        if trouble is not None:
+            kind = TenderTrouble.NOT_CONNECTED if trouble == "method.offline" else TenderTrouble.OUT_OF_ORDER
+        since = before.since if kind is not None and before.trouble is kind else None
+        if kind is not None and since is None:
+            since = self._clock.now_utc()
+        self._tenders = (TenderState(Tender.CARD, kind, since),)
+        return self._with_attempts()
+
+    def _with_attempts(self) -> tuple[TenderState, ...]:
+        """A terminal with an open attempt takes no card: it can only be asked about its last payment."""
+        if self._open_attempts and self._tenders[0].trouble is None:
+            return (TenderState(Tender.CARD, TenderTrouble.OUT_OF_ORDER, None),)
+        return self._tenders
+
+    def _read_rows(self) -> tuple[Catalogue | None, tuple[SlotStock, ...], bool]:
+        elapsed = self._clock.monotonic_s()
+        if elapsed - self._rows_at < ROWS_EVERY_S:
+            return self._rows
+        self._rows_at = elapsed
+        with self._journal.read() as connection:
+            text = granted.catalogue_text(connection)
+            catalogue = self._rows[0]
+            if text is not None and text[0] != self._catalogue_text:
+                try:
+                    catalogue, self._catalogue_text = granted.catalogue(connection), text[0]
+                except CatalogueError as error:
+                    log.error("catalogue_unusable", why=str(error))  # noqa: TRY400 the reason is the whole story
+            day = catalogue.venue.day if catalogue is not None else None
+            now = self._clock.now_utc()
+            slots = tuple(
+                SlotStock(slot=lease.slot, remaining=max(0, stock.left(connection, lease)), as_of=_minute(lease.at))
+                for lease in granted.slot_leases(connection)
+                if lease.slot.ends_at > now and (day is None or day.of(lease.slot.starts_at) == day.of(now))
+            )
+            left = numbers.short_ids_left(connection, numbers.EIGHT) + numbers.short_ids_left(connection, numbers.SIX)
+        self._rows = (catalogue, slots, left > 0)
+        return self._rows
+
+    def _situation(
+        self,
+        catalogue: Catalogue | None,
+        slots: tuple[SlotStock, ...],
+        *,
+        numbers_left: bool,
+        tenders: tuple[TenderState, ...],
+    ) -> Situation:
+        blocked: BlockReason | None = None
+        if catalogue is None or not numbers_left:
+            blocked = BlockReason.NO_CATALOGUE
+        else:
+            trouble = printer_trouble(self._board, now=self._clock.now_utc())
+            if trouble is not None:
+                blocked = BlockReason.PAPER if trouble == "paper.out" else BlockReason.PRINTER
+        return Situation(catalogue=catalogue, slots=slots, tenders=tenders, blocked=blocked)
+
+
+def _minute(at: datetime) -> datetime:
+    """To the minute: a fresher second is no news to a guest."""
+    return at.replace(second=0, microsecond=0)

@@ -1,0 +1,67 @@
+"""The sale engine's own rows in the journal file. They commit together with the operations and print jobs they belong to, are
+never chained and never leave the device.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+
+class Taken(StrEnum):
+    """What became of a part of a lease: held for a guest who is choosing, sold, or given back."""
+
+    HELD = "held"
+    SOLD = "sold"
+    RELEASED = "released"
+
+
+stock_taken = Table(
+    "stock_taken",
+    metadata,
+    Column("order", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("stock_taken_by_slot", stock_taken.c.slot)
+
+short_id_taken = Table(
+    "short_id_taken",
+    metadata,
+    Column("length", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("order", Text, nullable=False),
+)
+
+sale_order = Table(
+    "sale_order",
+    metadata,
+    Column("order", Text, primary_key=True),
+    Column("number", Text, nullable=False, unique=True),
+    Column("business_day", Text, nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("sale_order_by_day", sale_order.c.business_day, sale_order.c.counter)
+
+claim_number = Table(
+    "claim_number",
+    metadata,
+    Column("claim", Text, primary_key=True),
+    Column("order", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+
+def create(engine: Engine) -> None:
+    """Make the tables where they are missing."""
+    metadata.create_all(engine, checkfirst=True)

@@ -1,0 +1,52 @@
+"""What a scan came to: the verdict, and what screen, command and lane need to know around it. Values, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scanner.gate.store import Seen
+from tickets.admission import Claim, Direction, NoTicket, TicketFacts, Verdict
+from tickets.catalogue import OfflinePolicy
+from tickets.ids import OpId
+
+
+class Trouble(StrEnum):
+    """Why a verdict is not what the ticket alone deserved."""
+
+    NOT_RECORDED = "not_recorded"
+    """The journal could not be written, so nobody is let in on it."""
+    NO_CATALOGUE = "no_catalogue"
+    """This gate has never heard from its hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`op` names the scan everywhere, also where nothing was recorded. `number` is the short one for the desk, refusals only."""
+
+    op: OpId
+    text: str
+    source: str
+    at: datetime
+    gate: str
+    direction: Direction
+    facts: TicketFacts | NoTicket
+    seen: Seen
+    verdict: Verdict
+    claim: Claim | None = None
+    number: str | None = None
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A claim whose PENDING row is durable: what has to be settled, and chained once it is."""
+
+    op: OpId
+    at: datetime
+    gate: str
+    claim: Claim
+    policy: OfflinePolicy
+    code: str | None
+    row_known: bool

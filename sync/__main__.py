@@ -1,0 +1,19 @@
+"""The sync daemon: `python -m sync SETTINGS.json`."""
+
+import sys
+
+from sync.errors import NotEnrolled
+from sync.service import log
+from sync.service.settings import load_or_exit
+from sync.settings import Settings
+
+if __name__ == "__main__":
+    settings = load_or_exit(sys.argv, Settings)
+    log.configure("kaisatsu-sync")
+    from sync.daemon import run
+
+    try:
+        raise SystemExit(run(settings))
+    except NotEnrolled as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(3) from error

@@ -1,0 +1,274 @@
+"""Downloading: pages of the feed into the current cache generation, or into the next one until it is whole.
+
+A generation that is missing, broken, of another schema, or cut off from its feed is replaced by a new file, built from the start
+and put in force only when it is complete; the last good one is read meanwhile and kept until another follows. Granted rows go
+into the journal first, then the cache moves its cursor, so a cut in between only means that a page comes twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError
+
+from sync import cache as cache_file
+from sync import granted, grants
+from sync.cache import FEED_TABLES, Cache
+from sync.client import Hub
+from sync.errors import CacheBroken, HubRefused, MessageError
+from sync.journal import Journal
+from sync.protocol import PAGE_ROWS_MAX, Page
+from sync.state import Identity, StateDir
+from sync.store import reading
+from tickets.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one step did: rows of tickets and uses, granted rows, what could not be put in force, whether more is waiting, and whether
+    everyone now reads another generation.
+    """
+
+    rows: int = 0
+    granted: int = 0
+    left_out: tuple[str, ...] = ()
+    more: bool = False
+    switched: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.rows or self.granted or self.switched)
+
+
+class Downloader:
+    """One step asks for one page. `told` gets (event, detail) when a cache had to be given up. Own one thread; close when done."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        state: StateDir,
+        identity: Identity,
+        hub: Hub,
+        *,
+        clock: Clock,
+        rows_max: int = PAGE_ROWS_MAX,
+        told: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._journal, self._state, self._identity, self._hub = journal, state, identity, hub
+        self._clock, self._rows_max = clock, rows_max
+        self._told = told or _nobody
+        self._current: Cache | None = None
+        self._current_number: int | None = None
+        self._next: Cache | None = None
+        self._next_number = 0
+        self._seen: dict[str, set[str]] = {}
+        self.rebuilt = 0
+        """How many generations had to be replaced since this object began."""
+
+    @property
+    def generation(self) -> int | None:
+        return self._current_number
+
+    def open(self) -> None:
+        """Find the generation in force and look at every page of it; begin a new one if it cannot be read."""
+        with self._journal.read() as connection:
+            number = granted.generation(connection)
+        self._forget_unfinished(number)
+        if number is None:
+            self._begin_next()
+            return
+        try:
+            self._current = self._open_checked(number)
+            self._current_number = number
+        except CacheBroken as error:
+            self._give_up(number, str(error))
+
+    def close(self) -> None:
+        for held in (self._current, self._next):
+            if held is not None:
+                held.close()
+        self._current = self._next = None
+
+    def looks_cut(self) -> bool:
+        """Whether the file in force has gone or is shorter than its own header says: one stat, one read. Asked often."""
+        if self._current_number is None:
+            return False
+        path = self._state.cache(self._current_number)
+        try:
+            with path.open("rb") as file:
+                head = file.read(100)
+                size = path.stat().st_size
+        except OSError:
+            return True
+        if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
+            return True
+        # SQLite file format 1.3: page size at 16 (1 means 65536), pages at 28. A WAL that is not yet folded in only makes it longer.
+        page = int.from_bytes(head[16:18], "big")
+        return size < (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
+
+    def give_up_current(self, why: str) -> None:
+        """The generation in force turned out to be broken: build the next one."""
+        if self._current_number is not None:
+            self._give_up(self._current_number, why)
+
+    def step(self, *, wait_s: float) -> Pulled:
+        """Ask for the next page and lay it down. Raises HubUnreachable, HubRefused, MessageError (a page that makes no sense)."""
+        target = self._next or self._current
+        assert target is not None, "open() comes first"
+        building = self._next is not None
+        try:
+            with reading(target.engine) as connection:
+                cursor = cache_file.cursor(connection)
+        except DBAPIError as error:
+            self._broken(str(error.orig), building=building)
+            return Pulled(more=True)
+        try:
+            page = self._hub.changes(cursor, wait_s=0 if building else wait_s, rows_max=self._rows_max)
+        except HubRefused as refused:
+            if refused.status != 410:
+                raise
+            self._told("feed_gone", str(refused))
+            self._begin_next()
+            return Pulled(more=True)
+        applied = self._grant(page, building=building)
+        try:
+            rows = _lay_down(target, page)
+        except DBAPIError as error:
+            if _is_busy(error):
+                raise
+            self._broken(str(error.orig), building=building)
+            return Pulled(granted=applied.changed, left_out=applied.left_out, more=True)
+        switched = building and not page.more
+        if switched:
+            self._switch()
+        return Pulled(rows, applied.changed, applied.left_out, page.more, switched)
+
+    def _grant(self, page: Page, *, building: bool) -> grants.Applied:
+        if not grants.has_grants(page):
+            return grants.Applied()
+        with self._journal.write() as connection:
+            applied = grants.apply(connection, page, self._identity)
+        if building:
+            for table, keys in applied.seen.items():
+                self._seen.setdefault(table, set()).update(keys)
+        return applied
+
+    def _broken(self, why: str, *, building: bool) -> None:
+        if building:
+            self._told("cache_broken", why)
+            self._begin_next()
+        elif self._current_number is not None:
+            self._give_up(self._current_number, why)
+
+    def _give_up(self, number: int, why: str) -> None:
+        """Read the one before, if there is a good one, while the next is built."""
+        self._told("cache_broken", f"generation {number}: {why}")
+        self.rebuilt += 1
+        if self._current is not None:
+            self._current.close()
+        self._current = self._current_number = None
+        for earlier in sorted((found for found in self._numbers() if found < number), reverse=True):
+            with contextlib.suppress(CacheBroken):
+                self._current = self._open_checked(earlier)
+                self._current_number = earlier
+                with self._journal.write() as connection:
+                    grants.switch_generation(connection, earlier, at=self._clock.now_utc().isoformat())
+                break
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._remove(self._next_number)
+        self._next_number = max([0, *self._numbers()]) + 1
+        self._next = Cache.create(self._state.cache(self._next_number))
+        self._seen = {}
+
+    def _switch(self) -> None:
+        """The next generation is whole: everyone reads it from here on; all but it and the last good one are removed."""
+        assert self._next is not None
+        _fold_in(self._next)
+        with self._journal.write() as connection:
+            grants.forget_unseen(connection, self._seen)
+            grants.switch_generation(connection, self._next_number, at=self._clock.now_utc().isoformat())
+        before, self._current = self._current_number, self._next
+        kept = {self._next_number, before}
+        self._current_number, self._next = self._next_number, None
+        for number in self._numbers():
+            if number not in kept:
+                self._remove(number)
+
+    def _open_checked(self, number: int) -> Cache:
+        path = self._state.cache(number)
+        looked = Cache.open(path)
+        try:
+            looked.check()
+        finally:
+            looked.close()
+        try:
+            return Cache.create(path)  # there already, so this only opens it to write
+        except DBAPIError as error:
+            raise CacheBroken(f"{path}: cannot be written ({error.orig})") from error
+
+    def _forget_unfinished(self, current: int | None) -> None:
+        """A generation that nobody was told to read was being built when this device stopped. What was seen of the feed then is not
+        known any more, so it is begun again.
+        """
+        for number in self._numbers():
+            if current is None or number > current:
+                self._remove(number)
+
+    def _numbers(self) -> list[int]:
+        found = (re.fullmatch(r"cache-(\d+)\.db", file.name) for file in self._state.path.iterdir())
+        return [int(match[1]) for match in found if match]
+
+    def _remove(self, number: int) -> None:
+        path = self._state.cache(number)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _fold_in(target: Cache) -> None:
+    """Move a new generation's log into its file, outside of any transaction. Whoever reads it meanwhile only makes it wait for later."""
+    connection = target.engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.close()
+    finally:
+        connection.close()
+
+
+def _nobody(event: str, detail: str) -> None:
+    _ = event, detail
+
+
+def _lay_down(target: Cache, page: Page) -> int:
+    """The page's tickets and uses and its cursor, in one transaction. How many rows."""
+    if not page.tables:
+        return 0
+    rows = 0
+    with target.engine.begin() as connection:
+        for part in page.tables:
+            if part.table not in FEED_TABLES:
+                continue
+            rows += len(part.rows) + len(part.deletes)
+            try:
+                cache_file.apply(
+                    connection,
+                    part.table,
+                    columns=list(part.columns),
+                    rows=[list(row) for row in part.rows],
+                    deletes=list(part.deletes),
+                )
+            except (ValueError, TypeError, KeyError) as error:
+                raise MessageError(f"a page whose rows of '{part.table}' cannot be read: {error}") from error
+        cache_file.move_cursor(connection, page.cursor)
+    return rows
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return "locked" in str(error.orig) or "busy" in str(error.orig)

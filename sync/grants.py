@@ -1,0 +1,161 @@
+"""Writes what the hub granted into the journal: catalogue, keys, slots, leases, short ids, and which cache generation to read.
+
+Nothing that cannot be checked is put in force: a key without a certificate under the pinned hub key, or a catalogue that does not
+parse, is left out and named; what was in force before stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from sync import certificate, granted
+from sync.errors import MessageError
+from sync.protocol import LeaseAnswer, Page, TableRows
+from sync.state import Identity, Role
+from tickets.catalogue import CatalogueError, parse
+
+TABLES = ("document", "key", "slot")
+"""Tables of the feed that go into the journal; `ticket` and `used` go into the cache, others are of a later version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a page put in force: how many rows changed, what was left out and why, and the keys seen, by table."""
+
+    changed: int = 0
+    left_out: tuple[str, ...] = ()
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def has_grants(page: Page) -> bool:
+    return any(part.table in TABLES for part in page.tables)
+
+
+def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
+    """Lay the granted rows of a page over the journal, in the caller's transaction. Raises MessageError for rows of another shape."""
+    changed, left_out = 0, []
+    seen: dict[str, frozenset[str]] = {}
+    at = page.at.isoformat()
+    try:
+        for part in page.tables:
+            match part.table:
+                case "document":
+                    wrong = _documents(connection, part)
+                case "key":
+                    wrong = _keys(connection, part, identity.hub_key)
+                case "slot":
+                    wrong = _slots(connection, part, at=at) if identity.role is Role.KIOSK else []
+                case _:
+                    continue
+            left_out.extend(wrong)
+            changed += len(part.rows) + len(part.deletes) - len(wrong)
+            name = {"document": "name", "key": "kid", "slot": "slot"}[part.table]
+            seen[part.table] = frozenset(str(row[name]) for row in part.as_mappings())
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise MessageError(f"a page whose rows cannot be read: {error!r}") from error
+    return Applied(changed=changed, left_out=tuple(left_out), seen=seen)
+
+
+def _documents(connection: Connection, part: TableRows) -> list[str]:
+    wrong = []
+    for row in part.as_mappings():
+        if row["name"] == granted.GENERATION:
+            wrong.append("document cache_generation: not the hub's to say")
+            continue
+        if row["name"] == granted.CATALOGUE:
+            try:
+                parse(row["text"])
+            except CatalogueError as error:
+                wrong.append(str(error))
+                continue
+        _put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
+    return wrong
+
+
+def _put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
+    statement = upsert(granted.document).values(name=name, text=text, at=at)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"text": statement.excluded.text, "at": statement.excluded.at}
+        )
+    )
+
+
+def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
+    wrong = []
+    for row in part.as_mappings():
+        signature = bytes.fromhex(row["signature"])
+        try:
+            held = certificate.check(row["certificate"], signature, hub_key)
+            if held.kid.hex() != row["kid"]:
+                raise MessageError("a certificate of another key")
+        except MessageError as error:
+            wrong.append(f"key {row['kid']}: {error}")
+            continue
+        revoked = row["revoked_at"]
+        values = {
+            "kid": held.kid,
+            "public": held.public,
+            "certificate": row["certificate"],
+            "signature": signature,
+            "not_before": held.not_before,
+            "expires": held.expires,
+            "revoked_at": None if revoked is None else int(revoked),
+        }
+        statement = upsert(granted.issuer_key).values(values)
+        changed = {name: statement.excluded[name] for name in values if name != "kid"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["kid"], set_=changed))
+    # A key is never taken away, only revoked: tickets that it signed are out there.
+    return wrong
+
+
+def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
+    """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's."""
+    for row in part.as_mappings():
+        values = {
+            "slot": str(row["slot"]),
+            "product": str(row["product"]),
+            "starts_at": datetime.fromisoformat(row["starts_at"]).isoformat(),
+            "ends_at": datetime.fromisoformat(row["ends_at"]).isoformat(),
+            "capacity": int(row["capacity"]),
+            "free": int(row["free"]),
+            "at": at,
+        }
+        statement = upsert(granted.lease).values(quantity=0, **values)
+        changed = {name: statement.excluded[name] for name in values if name != "slot"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_=changed))
+    if part.deletes:
+        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(part.deletes)))
+    return []
+
+
+def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
+    """Put an answer about leases in force. A lease never shrinks by an answer that came late."""
+    at = answer.at.isoformat()
+    for grant in answer.slots:
+        connection.execute(
+            update(granted.lease)
+            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= grant.quantity)
+            .values(quantity=grant.quantity, free=grant.free, at=at)
+        )
+    for block in answer.blocks:
+        row = {"length": block.length, "first": block.first, "last": block.last}
+        connection.execute(upsert(granted.short_block).values(row).on_conflict_do_nothing())
+
+
+def switch_generation(connection: Connection, number: int, *, at: str) -> None:
+    """From now on everyone reads this cache file."""
+    _put_document(connection, granted.GENERATION, str(number), at=at)
+
+
+def forget_unseen(connection: Connection, seen: Mapping[str, Iterable[str]]) -> None:
+    """After the whole feed was read anew: drop slots that it did not name. Keys and documents are never taken away."""
+    known = set(connection.scalars(select(granted.lease.c.slot)))
+    gone = known - set(seen.get("slot", ()))
+    if gone:
+        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(gone)))

@@ -1,0 +1,543 @@
+"""The messages between device and hub, version 1: what docs/protocol.md says, parsed at the edge into frozen values.
+
+Everything is JSON. Bytes travel as lower-case hex, instants as ISO 8601 with a zone, rows as columns + rows. What does not have
+this shape becomes one MessageError; keys that this version does not know are ignored, so that a newer peer can say more.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sync.chain import Segment
+from sync.errors import MessageError, SegmentError
+from sync.operation import BODY_BYTES_MAX, ReleaseReason
+from sync.state import Role
+from tickets.ids import DeviceId, Kid, OpId
+from tickets.ids import device_id as parse_device_id
+from tickets.ids import kid as parse_kid
+from tickets.ids import op_id as parse_op_id
+
+VERSION = 1
+ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
+CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
+
+REQUEST_BYTES_MAX = 1024 * 1024
+PAGE_BYTES_MAX = 16 * 1024 * 1024
+PAGE_ROWS_MAX = 10_000
+WAIT_S_MAX = 60.0
+CURSOR_CHARS_MAX = 512
+CURSOR_SCHEMA = 1
+SCOPE = "venue"
+"""There is one scope yet: everything of the venue."""
+
+
+class Status(StrEnum):
+    """The hub's answer to one operation. Whatever it is, the operation is kept by both ends and never sent again for its own sake."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """`token` from the one-time link; public keys of 32 bytes made on the device. `proof` is the identity key's signature over
+    `proof_text()`, so that nobody enrols a key that they do not hold.
+    """
+
+    token: str
+    device: DeviceId
+    identity: bytes
+    selling: bytes
+    software: str
+    proof: bytes = b""
+
+    def proof_text(self) -> bytes:
+        return b"kaisatsu/enrol/1" + self.token.encode() + self.device + self.identity + self.selling
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "token": self.token,
+            "device": self.device.hex(),
+            "identity": self.identity.hex(),
+            "selling": self.selling.hex(),
+            "software": self.software,
+            "proof": self.proof.hex(),
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> EnrolRequest:
+        with _reading("an enrolment"):
+            row = _object(text)
+            token = _text(row, "token", chars_max=128)
+            return cls(
+                token=token,
+                device=parse_device_id(_text(row, "device")),
+                identity=_bytes(row, "identity", 32),
+                selling=_bytes(row, "selling", 32),
+                software=_text(row, "software", chars_max=64),
+                proof=_bytes(row, "proof", 64),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedText:
+    """A text and the hub's signature over "kaisatsu/enrolled/1" || text. The text is kept and checked as it came."""
+
+    text: str
+    signature: bytes
+
+    def to_row(self) -> dict[str, Any]:
+        return {"protocol": VERSION, "text": self.text, "signature": self.signature.hex()}
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> SignedText:
+        with _reading("an answer to an enrolment"):
+            row = _object(text)
+            return cls(text=_text(row, "text", chars_max=8192), signature=_bytes(row, "signature", 64))
+
+
+ENROLLED_CONTEXT = b"kaisatsu/enrolled/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What the hub makes of a device. `device` and `identity` are repeated, so that the signature binds the answer to the question."""
+
+    device: DeviceId
+    identity: bytes
+    role: Role
+    label: str
+    gate: str | None
+    kid: Kid | None
+    certificate: str | None
+    certificate_signature: bytes | None
+    at: datetime
+
+    def to_text(self) -> str:
+        row = {
+            "device": self.device.hex(),
+            "identity": self.identity.hex(),
+            "role": self.role,
+            "label": self.label,
+            "gate": self.gate,
+            "kid": self.kid.hex() if self.kid else None,
+            "certificate": self.certificate,
+            "certificate_signature": self.certificate_signature.hex() if self.certificate_signature else None,
+            "at": self.at.isoformat(),
+        }
+        return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> Enrolled:
+        with _reading("an answer to an enrolment"):
+            row = _object(text)
+            selling = row["kid"] is not None
+            return cls(
+                device=parse_device_id(_text(row, "device")),
+                identity=_bytes(row, "identity", 32),
+                role=Role(row["role"]),
+                label=_text(row, "label", chars_max=64),
+                gate=None if row["gate"] is None else _text(row, "gate", chars_max=64),
+                kid=parse_kid(row["kid"]) if selling else None,
+                certificate=_text(row, "certificate") if selling else None,
+                certificate_signature=_bytes(row, "certificate_signature", 64) if selling else None,
+                at=_instant(row, "at"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a device stands in the feed. Opaque to devices: they keep the text and hand it back."""
+
+    epoch: str
+    position: int
+    scope: str = SCOPE
+    schema: int = CURSOR_SCHEMA
+
+    def encode(self) -> str:
+        row = {"epoch": self.epoch, "position": self.position, "scope": self.scope, "schema": self.schema}
+        return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Cursor:
+        with _reading("a cursor"):
+            if len(text) > CURSOR_CHARS_MAX:
+                raise ValueError(f"at most {CURSOR_CHARS_MAX} characters are allowed")
+            row = _object(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+            return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """Rows of one table of the feed in their latest form, and the keys of rows that are gone."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    deletes: tuple[str, ...] = ()
+
+    def as_mappings(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` is for later use."""
+
+    cursor: str
+    more: bool
+    tables: tuple[TableRows, ...]
+    at: datetime
+    checksum: str | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "cursor": self.cursor,
+            "more": self.more,
+            "at": self.at.isoformat(),
+            "checksum": self.checksum,
+            "tables": [
+                {"table": part.table, "columns": part.columns, "rows": part.rows, "deletes": part.deletes}
+                for part in self.tables
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Page:
+        with _reading("a page of changes"):
+            row = _object(text)
+            return cls(
+                cursor=_text(row, "cursor", chars_max=CURSOR_CHARS_MAX),
+                more=_flag(row, "more"),
+                tables=tuple(_table(part) for part in _list(row, "tables")),
+                at=_instant(row, "at"),
+                checksum=row.get("checksum"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    op: OpId
+    status: Status
+    reason: str = ""
+
+
+def segment_to_row(segment: Segment) -> dict[str, Any]:
+    return {
+        "protocol": VERSION,
+        "device": segment.device.hex(),
+        "incarnation": segment.incarnation,
+        "first": segment.first,
+        "last": segment.last,
+        "before": segment.before.hex(),
+        "head": segment.head.hex(),
+        "signature": segment.signature.hex(),
+        "bodies": segment.bodies,
+    }
+
+
+def segment_from_json(text: bytes | str) -> Segment:
+    with _reading("a segment"):
+        row = _object(text)
+        bodies = tuple(_list(row, "bodies"))
+        if any(not isinstance(body, str) or len(body.encode()) > BODY_BYTES_MAX for body in bodies):
+            raise ValueError(f"an operation is a text of at most {BODY_BYTES_MAX} bytes")
+        incarnation = _count(row, "incarnation")
+        if not 1 <= incarnation < 1 << 32:
+            raise ValueError("an incarnation goes from 1 to 4294967295")
+        return Segment(
+            device=parse_device_id(_text(row, "device")),
+            incarnation=incarnation,
+            first=_count(row, "first"),
+            last=_count(row, "last"),
+            before=_bytes(row, "before", 32),
+            head=_bytes(row, "head", 32),
+            signature=_bytes(row, "signature", 64),
+            bodies=bodies,
+        )
+
+
+def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
+    return {
+        "protocol": VERSION,
+        "answers": [{"op": item.op.hex(), "status": item.status, "reason": item.reason} for item in answers],
+    }
+
+
+def answers_from_json(text: bytes | str) -> tuple[Answer, ...]:
+    with _reading("an answer to operations"):
+        return tuple(
+            Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
+            for row in _list(_object(text), "answers")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMessage:
+    """`of` is the operation whose use is given back; `op` the release's own id, the same as in the journal."""
+
+    op: OpId
+    of: OpId
+    reason: ReleaseReason
+    gate: str
+    at: datetime
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "op": self.op.hex(),
+            "of": self.of.hex(),
+            "reason": self.reason,
+            "gate": self.gate,
+            "at": self.at.isoformat(),
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> ReleaseMessage:
+        with _reading("a release"):
+            row = _object(text)
+            return cls(
+                op=parse_op_id(_text(row, "op")),
+                of=parse_op_id(_text(row, "of")),
+                reason=ReleaseReason(row["reason"]),
+                gate=_text(row, "gate", chars_max=64),
+                at=_instant(row, "at"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing. Leases belong to one
+    incarnation of its journal: what an earlier one sold of them is not known here any more, so a new one starts with none.
+
+    `slots`: (slot, quantity over the lease's whole life). `blocks`: (length, how many blocks of short ids it has been given
+    when this is answered), lengths 6 and 8.
+    """
+
+    incarnation: int
+    slots: tuple[tuple[str, int], ...] = ()
+    blocks: tuple[tuple[int, int], ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "incarnation": self.incarnation,
+            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "blocks": [{"length": length, "count": count} for length, count in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> LeaseRequest:
+        with _reading("a request for a lease"):
+            row = _object(text)
+            slots = tuple(
+                (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
+                for item in _list(row, "slots", items_max=2_000)
+            )
+            blocks = tuple(
+                (_count(item, "length"), _count(item, "count", limit=1_000))
+                for item in _list(row, "blocks", items_max=2)
+            )
+            if any(length not in BLOCK_LENGTHS for length, _ in blocks):
+                raise ValueError("short ids come in lengths 6 and 8")
+            return cls(incarnation=_count(row, "incarnation", limit=(1 << 32) - 1), slots=slots, blocks=blocks)
+
+
+BLOCK_LENGTHS = (6, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotGrant:
+    slot: str
+    quantity: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGrant:
+    """Short ids `first` to `last` of `length` digits (8: before the check digit)."""
+
+    length: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAnswer:
+    """All that this kiosk holds of what it asked about."""
+
+    slots: tuple[SlotGrant, ...]
+    blocks: tuple[BlockGrant, ...]
+    at: datetime
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "at": self.at.isoformat(),
+            "slots": [{"slot": item.slot, "quantity": item.quantity, "free": item.free} for item in self.slots],
+            "blocks": [{"length": item.length, "first": item.first, "last": item.last} for item in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> LeaseAnswer:
+        with _reading("an answer about leases"):
+            row = _object(text)
+            return cls(
+                slots=tuple(
+                    SlotGrant(_text(item, "slot"), _count(item, "quantity"), _count(item, "free"))
+                    for item in _list(row, "slots")
+                ),
+                blocks=tuple(
+                    BlockGrant(_count(item, "length"), _count(item, "first"), _count(item, "last"))
+                    for item in _list(row, "blocks")
+                ),
+                at=_instant(row, "at"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """How a device is; the latest wins. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}."""
+
+    at: datetime
+    software: str
+    unsent: int
+    parts: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "at": self.at.isoformat(),
+            "software": self.software,
+            "unsent": self.unsent,
+            "parts": [dict(part) for part in self.parts],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Telemetry:
+        with _reading("telemetry"):
+            row = _object(text)
+            return cls(
+                at=_instant(row, "at"),
+                software=_text(row, "software", chars_max=64),
+                unsent=_count(row, "unsent"),
+                parts=tuple(_part(item) for item in _list(row, "parts", items_max=64)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap)."""
+
+    error: str
+    detail: str
+    known_seq: int | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        return {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Problem:
+        with _reading("a refusal"):
+            row = _object(text)
+            known = row.get("known_seq")
+            return cls(_text(row, "error"), _text(row, "detail"), None if known is None else _count(row, "known_seq"))
+
+
+class _reading:  # noqa: N801 used like a function
+    """Turns what parsing raises into a MessageError that names the message."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyError):
+            raise MessageError(f"{self._what}: {error} is missing") from error
+        if isinstance(error, ValueError | TypeError | AttributeError | RecursionError | SegmentError):
+            raise MessageError(f"{self._what} that cannot be read: {error}") from error
+
+
+def _object(text: bytes | str) -> dict[str, Any]:
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise TypeError("an object is expected")
+    return row
+
+
+def _text(row: Mapping[str, Any], key: str, *, chars_max: int = 1 << 20) -> str:
+    value = row[key]
+    if not isinstance(value, str) or len(value) > chars_max:
+        raise ValueError(f"'{key}' is a text of at most {chars_max} characters")
+    return value
+
+
+def _count(row: Mapping[str, Any], key: str, *, limit: int = (1 << 63) - 1) -> int:
+    value = row[key]
+    if type(value) is not int or not 0 <= value <= limit:
+        raise ValueError(f"'{key}' is a whole number from 0 to {limit}")
+    return value
+
+
+def _flag(row: Mapping[str, Any], key: str) -> bool:
+    value = row[key]
+    if not isinstance(value, bool):
+        raise TypeError(f"'{key}' is true or false")
+    return value
+
+
+def _bytes(row: Mapping[str, Any], key: str, size: int) -> bytes:
+    value = bytes.fromhex(_text(row, key))
+    if len(value) != size:
+        raise ValueError(f"'{key}' is {size} bytes of hex")
+    return value
+
+
+def _instant(row: Mapping[str, Any], key: str) -> datetime:
+    value = datetime.fromisoformat(_text(row, key))
+    if value.tzinfo is None:
+        raise ValueError(f"'{key}' has no time zone")
+    return value
+
+
+def _list(row: Mapping[str, Any], key: str, *, items_max: int = 1_000_000) -> list[Any]:
+    value = row[key]
+    if not isinstance(value, list) or len(value) > items_max:
+        raise ValueError(f"'{key}' is a list of at most {items_max}")
+    return value
+
+
+def _table(row: Mapping[str, Any]) -> TableRows:
+    columns = tuple(_list(row, "columns"))
+    rows = tuple(tuple(item) for item in _list(row, "rows"))
+    deletes = tuple(_list(row, "deletes"))
+    if not all(isinstance(name, str) for name in columns + deletes):
+        raise TypeError("columns and deletes are texts")
+    if any(len(item) != len(columns) for item in rows):
+        raise ValueError(f"table '{row['table']}': a row does not have {len(columns)} values")
+    return TableRows(table=_text(row, "table", chars_max=64), columns=columns, rows=rows, deletes=deletes)
+
+
+def _part(row: Mapping[str, Any]) -> dict[str, Any]:
+    facts = row["facts"]
+    if not isinstance(facts, dict):
+        raise TypeError("facts are an object")
+    return {
+        "part": _text(row, "part", chars_max=64),
+        "state": _text(row, "state", chars_max=32),
+        "at": _instant(row, "at").isoformat(),
+        "stops": _text(row, "stops", chars_max=64),
+        "facts": facts,
+    }

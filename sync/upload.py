@@ -1,0 +1,83 @@
+"""Uploading: the journal's segments, oldest first, each until it is answered. A rejected operation stays in the journal with its
+answer and never holds up the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sync.chain import Segment
+from sync.client import Hub
+from sync.errors import HubRefused, HubUnreachable
+from sync.journal import Journal
+from sync.protocol import Answer, Status
+from sync.state import StateDir
+from tickets.clock import Clock
+from tickets.ids import OpId
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What one step did: how many operations were answered (0: nothing was waiting), how many of them were not plainly accepted."""
+
+    operations: int = 0
+    rejected: int = 0
+    conflicts: int = 0
+
+
+class Uploader:
+    """One step sends one segment. Holds no state of its own: what is unsent is in the journal."""
+
+    def __init__(self, journal: Journal, state: StateDir, hub: Hub, *, clock: Clock) -> None:
+        self._journal, self._state, self._hub, self._clock = journal, state, hub, clock
+
+    def step(self) -> Sent:
+        """Raises HubUnreachable (try again later) and HubRefused (revoked, or a chain that the hub contradicts)."""
+        segment = self._journal.next_segment(self._state)
+        if segment is None:
+            return Sent()
+        try:
+            answers = self._hub.operations(segment)
+        except HubRefused as refused:
+            if refused.error != "chain_gap" or refused.known_seq is None:
+                raise
+            self._send_again(segment, known_seq=refused.known_seq)
+            answers = self._hub.operations(segment)
+        return self._acknowledge(segment, answers)
+
+    def _send_again(self, until: Segment, *, known_seq: int) -> None:
+        """The hub has lost operations that it had acknowledged (it was restored): give them back from where its copy ends."""
+        while known_seq + 1 < until.first:
+            earlier = self._journal.sent_segment(known_seq + 1)
+            if earlier is None:
+                raise HubRefused(
+                    f"the hub misses operations from {known_seq + 1} on, and no segment starts there",
+                    status=409,
+                    error="chain_gap",
+                    known_seq=known_seq,
+                )
+            self._hub.operations(earlier)
+            known_seq = earlier.last
+
+    def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
+        if len(answers) != len(segment.bodies):
+            raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
+        rows = [
+            # The journal's own op id: the hub answers in order, and cannot name an operation that it could not read.
+            (_op_of(body, answer), answer.status.value, answer.reason)
+            for body, answer in zip(segment.bodies, answers, strict=True)
+        ]
+        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat())
+        return Sent(
+            operations=len(answers),
+            rejected=sum(answer.status is Status.REJECTED for answer in answers),
+            conflicts=sum(answer.status is Status.CONFLICT for answer in answers),
+        )
+
+
+def _op_of(body: str, answer: Answer) -> OpId:
+    try:
+        return OpId(bytes.fromhex(json.loads(body)["op"]))
+    except (ValueError, KeyError, TypeError):
+        return answer.op

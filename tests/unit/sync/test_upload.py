@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from hub import tables
+from hub.database import open_database
+from hub.node import HubNode
+from sync.chain import Segment
+from sync.errors import HubRefused, HubUnreachable
+from sync.journal import answer
+from sync.protocol import Answer, Status
+from sync.upload import Uploader
+from tests.hubkit import Device, LocalHub, seeded
+
+
+def uploader(device: Device, hub: LocalHub | None = None) -> Uploader:
+    return Uploader(device.journal, device.state, hub or device.hub, clock=device.clock)
+
+
+def drain(device: Device) -> int:
+    total = 0
+    while sent := uploader(device).step().operations:
+        total += sent
+    return total
+
+
+def hub_bodies(node: HubNode) -> list[str]:
+    with node.read() as connection:
+        query = select(tables.operation.c.body).order_by(tables.operation.c.incarnation, tables.operation.c.seq)
+        return list(connection.scalars(query))
+
+
+def journal_bodies(device: Device) -> list[str]:
+    from sync.journal import operation
+
+    with device.journal.read() as connection:
+        return list(connection.scalars(select(operation.c.body).order_by(operation.c.seq)))
+
+
+def test_everything_arrives_once_in_order_to_the_letter(kiosk: Device, node: HubNode) -> None:
+    kiosk.append(*(kiosk.sale() for _ in range(3)))
+    assert kiosk.journal.unsent() == 4
+    assert drain(kiosk) == 4
+    assert hub_bodies(node) == journal_bodies(kiosk)
+    assert kiosk.journal.unsent() == 0
+    assert uploader(kiosk).step().operations == 0
+
+
+def test_a_lost_answer_means_a_duplicate_not_a_second_sale(kiosk: Device, node: HubNode) -> None:
+    class Lossy(LocalHub):
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            super().operations(segment)
+            raise HubUnreachable("lost")
+
+    kiosk.append(kiosk.sale())
+    with pytest.raises(HubUnreachable):
+        uploader(kiosk, Lossy(node, kiosk.identity.device)).step()
+    assert kiosk.journal.unsent() == 2
+    assert drain(kiosk) == 2
+    with kiosk.journal.read() as connection:
+        assert set(connection.scalars(select(answer.c.status))) == {Status.DUPLICATE}
+    with node.read() as connection:
+        assert len(connection.execute(select(tables.order)).all()) == 1
+
+
+def test_a_rejected_operation_stays_and_holds_nothing_up(kiosk: Device, node: HubNode) -> None:
+    bad, good = kiosk.sale(total_minor=1), kiosk.sale()
+    kiosk.append(bad, good)
+    assert drain(kiosk) == 3
+    with kiosk.journal.read() as connection:
+        rows = {row.op.hex(): row for row in connection.execute(select(answer))}
+    assert rows[bad.op].status == Status.REJECTED
+    assert rows[bad.op].reason == "total_is_not_the_sum_of_its_lines"
+    assert rows[good.op].status == Status.ACCEPTED
+    assert journal_bodies(kiosk) == hub_bodies(node)
+    with node.read() as connection:
+        assert connection.scalar(select(tables.trouble.c.kind)) == "rejected"
+
+
+def test_a_hub_restored_from_yesterday_is_given_back_what_it_lost(kiosk: Device, node: HubNode, tmp_path: Path) -> None:
+    kiosk.append(kiosk.sale())
+    drain(kiosk)
+    with node.engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(tmp_path / "hub.db", tmp_path / "yesterday.db")
+    for _ in range(3):
+        kiosk.append(kiosk.sale())
+        drain(kiosk)
+    restored = HubNode(
+        open_database(f"sqlite:///{tmp_path / 'yesterday.db'}"), node.key, clock=node.clock, random_bytes=seeded(9)
+    )
+    kiosk.hub.node = restored
+    kiosk.append(kiosk.sale())
+    drain(kiosk)
+    assert hub_bodies(restored) == journal_bodies(kiosk)
+
+
+def test_a_fork_is_refused_and_put_on_record(kiosk: Device, node: HubNode, tmp_path: Path) -> None:
+    """Two copies of one disk: both go on from the same place."""
+    from sync.journal import open_journal
+    from sync.state import StateDir
+
+    drain(kiosk)
+    shutil.copytree(kiosk.state.path, tmp_path / "copy")
+    twin = StateDir(tmp_path / "copy")
+    other = Device(
+        twin,
+        kiosk.identity,
+        open_journal(twin, clock=kiosk.clock, random_bytes=seeded(9)),
+        kiosk.hub,
+        kiosk.clock,
+        seeded(9),
+    )
+    kiosk.append(kiosk.sale())
+    other.append(other.sale())
+    drain(kiosk)
+    with pytest.raises(HubRefused) as caught:
+        uploader(other).step()
+    assert caught.value.error == "chain_fork"
+    assert other.journal.unsent() == 1
+    with node.read() as connection:
+        assert connection.scalar(select(tables.trouble.c.kind)) == "chain_fork"
+
+
+def test_half_the_answers_are_no_answer(kiosk: Device, node: HubNode) -> None:
+    class Short(LocalHub):
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            return super().operations(segment)[:-1]
+
+    kiosk.append(kiosk.sale())
+    with pytest.raises(HubUnreachable):
+        uploader(kiosk, Short(node, kiosk.identity.device)).step()
+    assert kiosk.journal.unsent() == 2
