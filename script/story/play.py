@@ -30,8 +30,6 @@ KIOSK = Placed(left=0, top=0, width=1080, height=1920)
 GATE = Placed(left=1080, top=0, width=720, height=1280)
 FIRST_SALE = 13
 CANCEL_S_MAX = 2.0
-OUT_OF_VIEW_S = 1.6
-"""The reader wants a code out of view for a second and a half before the same one counts as shown again."""
 
 
 class Story:
@@ -287,9 +285,6 @@ class Story:
 
     def look(self, paper: Path) -> GateView:
         assert self._staff is not None
-        self.venue.camera.take_away()
-        time.sleep(OUT_OF_VIEW_S)
-        self.venue.camera.take_away()
         self._staff.look_away()
         self.venue.camera.show(paper)
         return self._staff.verdict()
