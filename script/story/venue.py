@@ -107,7 +107,6 @@ class Venue:
                     "left_px": left,
                     "top_px": top,
                     "show_cursor": not self._headless,
-                    "sound": not self._headless,
                     "say_targets": str(self.targets),
                 },
             },
