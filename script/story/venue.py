@@ -112,9 +112,9 @@ class Venue:
             },
             ["sync", "printer", "kiosk"],
         )
-        self._daemon("kiosk", "sync", "sync").wait_ready()
-        self._daemon("kiosk", "printer", "printer").wait_ready()
-        self._daemon("kiosk", "kiosk", "kiosk").wait_ready()
+        self.start_daemon("kiosk", "sync", "sync").wait_ready()
+        self.start_daemon("kiosk", "printer", "printer").wait_ready()
+        self.start_daemon("kiosk", "kiosk", "kiosk").wait_ready()
 
     def open_gate(self) -> None:
         left, top, width, height = self.gate_at.left, self.gate_at.top, self.gate_at.width, self.gate_at.height
@@ -137,10 +137,10 @@ class Venue:
             },
             ["sync", "reader", "gate", "gate-screen"],
         )
-        self._daemon("gate", "sync", "sync").wait_ready()
-        self._daemon("gate", "gate", "scanner.gate").wait_ready()
-        self._daemon("gate", "gate-screen", "scanner.screen").wait_ready()
-        self._daemon("gate", "reader", "scanner.reading").wait_ready()
+        self.start_daemon("gate", "sync", "sync").wait_ready()
+        self.start_daemon("gate", "gate", "scanner.gate").wait_ready()
+        self.start_daemon("gate", "gate-screen", "scanner.screen").wait_ready()
+        self.start_daemon("gate", "reader", "scanner.reading").wait_ready()
 
     def _configure(self, device: str, sections: dict[str, dict[str, Any]], daemons: list[str]) -> None:
         """Write the device's one TOML file and let `kaisatsu config write` make the daemons' files of it."""
@@ -156,7 +156,8 @@ class Venue:
         if done.returncode != 0:
             raise StoryError(done.stderr.strip())
 
-    def _daemon(self, device: str, daemon: str, module: str) -> Program:
+    def start_daemon(self, device: str, daemon: str, module: str) -> Program:
+        """Start one daemon of an open device, as systemd would; again, after `stop`. It may not be ready yet."""
         settings = self.directory / f"{device}-run" / f"{daemon}.json"
         environment = dict(self._environment) if daemon in ("kiosk", "gate-screen") else {}
         return self._start(f"{device}-{daemon}", [module, str(settings)], notifies=True, env=environment)
