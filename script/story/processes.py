@@ -107,6 +107,10 @@ class Program:
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
         self.process.stdin.flush()
 
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def _check_alive(self) -> None:
         if self.process.poll() is not None:
             self._log_file.flush()

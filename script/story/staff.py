@@ -30,6 +30,19 @@ class Staff:
                 return view
         raise StoryError(f"the gate said nothing within {timeout_s:.0f} s")
 
+    def glance(self) -> list[GateView]:
+        """What came since the last look, without waiting. Raises OSError when the gate has gone, ViewError for what is no view."""
+        views: list[GateView] = []
+        self._socket.settimeout(0)
+        while True:
+            try:
+                packet = self._socket.recv(PACKET_BYTES_MAX)
+            except BlockingIOError:
+                return views
+            if not packet:
+                raise ConnectionResetError("the gate has closed its socket")
+            views.append(GateView.from_packet(packet))
+
     def look_away(self) -> None:
         """Forget verdicts shown so far."""
         self._socket.settimeout(0.001)

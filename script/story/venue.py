@@ -47,6 +47,7 @@ class Venue:
         self._headless = headless
         self._environment = {"DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1"} if headless else {"DISPLAY": display}
         self._programs: dict[str, Program] = {}
+        self._daemons: dict[str, tuple[str, str, str]] = {}
         self._ports: dict[str, int] = {}
         self.line: Line | None = None
         self.hub_url = ""
@@ -160,7 +161,9 @@ class Venue:
         """Start one daemon of an open device, as systemd would; again, after `stop`. It may not be ready yet."""
         settings = self.directory / f"{device}-run" / f"{daemon}.json"
         environment = dict(self._environment) if daemon in ("kiosk", "gate-screen") else {}
-        return self._start(f"{device}-{daemon}", [module, str(settings)], notifies=True, env=environment)
+        name = f"{device}-{daemon}"
+        self._daemons[name] = (device, daemon, module)
+        return self._start(name, [module, str(settings)], notifies=True, env=environment)
 
     def _start(
         self, name: str, arguments: list[str], *, notifies: bool = False, env: dict[str, str] | None = None
@@ -186,6 +189,15 @@ class Venue:
 
     def stop(self, name: str) -> None:
         self._programs.pop(name).stop()
+
+    def fallen(self) -> list[str]:
+        """Daemons that have ended without being asked to."""
+        return [name for name in self._daemons if name in self._programs and self._programs[name].ended]
+
+    def start_again(self, name: str) -> None:
+        """A daemon that has ended, with the settings it had; what its service would do."""
+        self.stop(name)
+        self._daemon(*self._daemons[name])
 
     def close(self) -> None:
         for program in reversed(self._programs.values()):
