@@ -12,7 +12,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -207,8 +207,15 @@ def _printed(answer: Answer) -> dict[str, Any]:
     }
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A wrong call is one line; all options are a question away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_CALL, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="kaisatsu gate check", description="One scan at a gate, as if the code had been held in front of it."
     )
     parser.add_argument("code", metavar="CODE", help="the text of the QR, or the digits under it")
