@@ -48,7 +48,7 @@ class Program:
             self._notify.bind(address)
             environment["NOTIFY_SOCKET"] = "@" + address[1:]
             threading.Thread(target=self._listen, daemon=True).start()
-        self._log_file = self.log.open("wb")
+        self._log_file = self.log.open("ab")
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
