@@ -26,12 +26,14 @@ from tickets.look import Panel, rgb
 WIDTH, HEIGHT = 640.0, 720.0
 SIDE: Final = 16.0
 STEPS: Final = (12.0, 14.0, 16.0, 18.0)
-PIECE_WIDTH: Final = 150.0
+PIECE_WIDTH: Final = 164.0
 PIECE_GAP: Final = 14.0
 LARGER_HEIGHT: Final = 36.0
 SWITCHES_HEIGHT: Final = 186.0
 STRIP_TOP: Final = 180.0
-LIFT: Final = 10.0
+LIFT: Final = 8.0
+HANG: Final = 10.0
+"""From the strip's top to a piece's."""
 TEXTURES_KEPT: Final = 80
 
 Target = tuple[str, Box]
@@ -124,7 +126,7 @@ class TableFace(Widget):  # type: ignore[misc]  # Kivy carries no types
         room = self._switches_top - STRIP_TOP - 24 - LARGER_HEIGHT
         with self._strip:
             if not standing.pieces:
-                _empty(pen, Box(SIDE, STRIP_TOP + 6, PIECE_WIDTH, min(room, PIECE_WIDTH * 1.65)), self._units_wide)
+                _empty(pen, Box(SIDE, STRIP_TOP + HANG, PIECE_WIDTH, min(room, PIECE_WIDTH * 1.65)), self._units_wide)
             for index, piece in enumerate(standing.pieces):
                 x = SIDE + index * (PIECE_WIDTH + PIECE_GAP) - scroll
                 if -PIECE_WIDTH < x < self._units_wide:
@@ -136,7 +138,7 @@ class TableFace(Widget):  # type: ignore[misc]  # Kivy carries no types
         if size is None:
             return
         width, height = _fit(size, PIECE_WIDTH, room)
-        box = Box(x + (PIECE_WIDTH - width) / 2, STRIP_TOP + 6 - (LIFT if held else 0), width, height)
+        box = Box(x + (PIECE_WIDTH - width) / 2, STRIP_TOP + HANG - (LIFT if held else 0), width, height)
         if held:
             pen.fill(box.inset(-4), "ai", radius=4)
         else:
@@ -147,7 +149,7 @@ class TableFace(Widget):  # type: ignore[misc]  # Kivy carries no types
             _chip(pen, box, " ".join(words.HELD), "ai", "surface")
         elif piece.answer is not None:
             _answer(pen, box, piece.answer)
-        key = Box(x, STRIP_TOP + 6 + height + 6, PIECE_WIDTH, LARGER_HEIGHT - 6)
+        key = Box(x, STRIP_TOP + HANG + height + 6, PIECE_WIDTH, LARGER_HEIGHT - 6)
         pen.card(key, "surface", "edge", radius=6, width=1)
         pen.text("／".join(words.LARGER), key.inset(4, 0), "ai", em=12, bold=True, align="center")
         self._strip_targets.append((f"larger.{number}", key))

@@ -137,7 +137,7 @@ class Hands:
             self._answer = Answer(None)
         if self._answer is not None and held_s >= HELD_S and self._showing is not None and self._showing.done():
             pieces = tuple(
-                replace(piece, answer=self._answer) if piece.paper == held else piece for piece in self.standing.pieces
+                piece.told(self._answer) if piece.paper == held else piece for piece in self.standing.pieces
             )
             self.standing = replace(self.standing, pieces=pieces, held=None)
 

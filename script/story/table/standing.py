@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -50,11 +50,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of paper that was cut off. `offline`: it came out while the line to the hub was cut."""
+    """A piece of paper that was cut off. `offline`: it came out while the line to the hub was cut. `answer` is the gate's last word,
+    `admitted` whether it ever let somebody in on it.
+    """
 
     paper: Path
     offline: bool = False
     answer: Answer | None = None
+    admitted: bool = False
+
+    def told(self, answer: Answer) -> Piece:
+        return replace(self, answer=answer, admitted=self.admitted or answer.verdict in GONE_IN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +103,8 @@ class Standing:
         if not self.line_up:
             if not unseen:
                 return Hint.BUY_UNSEEN
-            return Hint.MEND_LINE if any(_went_in(piece) for piece in unseen) else Hint.SHOW_UNSEEN
+            return Hint.MEND_LINE if any(piece.admitted for piece in unseen) else Hint.SHOW_UNSEEN
         return Hint.FREE
 
     def _admitted(self) -> bool:
-        return any(_went_in(piece) for piece in self.pieces)
-
-
-def _went_in(piece: Piece) -> bool:
-    return piece.answer is not None and piece.answer.verdict in GONE_IN
+        return any(piece.admitted for piece in self.pieces)

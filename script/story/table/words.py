@@ -36,13 +36,13 @@ PAPER: Final[Both] = ("出てきた紙（新しい順）", "Paper, newest first"
 EMPTY: Final[Both] = ("発券された紙が、ここに出てきます", "What the printer prints comes out here")
 HELD: Final[Both] = ("かざしています", "held up")
 SILENT: Final[Both] = ("コードなし", "no code")
-LARGER: Final[Both] = ("大きく見る", "Look closer")
+LARGER: Final[Both] = ("拡大", "Look closer")
 HOLD: Final[Both] = ("ゲートにかざす", "Hold to the gate")
 CLOSE: Final[Both] = ("とじる", "Close")
 
 LINE: Final[Both] = ("ハブへの回線", "Line to the hub")
-LINE_UP: Final[Both] = ("つながっています", "connected")
-LINE_DOWN: Final[Both] = ("切れています", "cut")
+LINE_UP: Final[Both] = ("接続中", "connected")
+LINE_DOWN: Final[Both] = ("切断中", "cut")
 CUT: Final[Both] = ("抜く", "Cut")
 MEND: Final[Both] = ("つなぐ", "Mend")
 
