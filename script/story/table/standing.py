@@ -89,7 +89,7 @@ class Standing:
         return frozenset(step for step, so in passed.items() if so)
 
     @property
-    def hint(self) -> Hint:  # noqa: PLR0911 one line a hint, in the order of a visit
+    def hint(self) -> Hint:
         if not self.paper_in:
             return Hint.NEW_ROLL
         if not self.pieces:
