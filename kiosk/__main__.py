@@ -46,8 +46,7 @@ def main(argv: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    run(chosen, LateEngine(lambda: open_engine(chosen)), SystemClock())
-    return 0
+    return run(chosen, LateEngine(lambda: open_engine(chosen)), SystemClock())
 
 
 if __name__ == "__main__":

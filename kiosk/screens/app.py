@@ -38,6 +38,8 @@ FETCH_S: Final = 1 / 30
 """How often the engine's outbox is looked at."""
 TICK_S: Final = 0.5
 REHEARSE_S: Final = 0.1
+FAILED_SHOWN_S: Final = 8
+"""How long a guest can read that the kiosk has stopped before the process ends."""
 FETCHED_MAX: Final = 64
 """Words of the engine taken in one go, so that a flood cannot stop the drawing."""
 
@@ -61,6 +63,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._changes = 0
         self._said_changes = 0
         self._last_second = -1
+        self.has_failed = False
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
         self.visit = replace(start(), touched_s=clock.monotonic_s())
@@ -137,10 +140,15 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             self._stop_selling()
 
     def _stop_selling(self) -> None:
-        """The engine is gone: nothing can be put on record, so nothing is sold. systemd starts the process again."""
-        if self._situation.blocked is not BlockReason.JOURNAL:
-            log.error("engine_stopped")
-            self._situation = replace(self._situation, blocked=BlockReason.JOURNAL)
+        """The engine is gone: nothing can be put on record, so nothing is sold. The screen says so, then the process ends with an
+        error, so that it is started again and clears up whatever was open.
+        """
+        if self.has_failed:
+            return
+        self.has_failed = True
+        log.error("engine_stopped")
+        self._situation = replace(self._situation, blocked=BlockReason.JOURNAL)
+        KivyClock.schedule_once(lambda _dt: self.stop(), FAILED_SHOWN_S)
 
     def _fetch(self, _dt: float) -> None:
         try:
@@ -165,7 +173,8 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._follow(Tick())
         # A picture that never changes may never reach the glass on a bare display: ask once a second.
         Window.canvas.ask_update()
-        notify.alive()
+        if not self.has_failed:
+            notify.alive()
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))
@@ -200,7 +209,9 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         os.replace(fresh, path)  # noqa: PTH105 the atomic one
 
 
-def run(settings: Settings, engine: Engine, clock: Clock) -> None:
-    """Open the window and serve guests until SIGTERM. `kiosk.screens.window.prepare` has been called."""
+def run(settings: Settings, engine: Engine, clock: Clock) -> int:
+    """Open the window and serve guests until SIGTERM (0) or until the sale engine fails (1). `window.prepare` has been called."""
     metric.use(metric.panel_of(Window.width, Window.height, settings.px_per_mm or None))
-    KioskApp(settings, engine, clock).run()
+    app = KioskApp(settings, engine, clock)
+    app.run()
+    return 1 if app.has_failed else 0
