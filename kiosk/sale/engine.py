@@ -150,8 +150,7 @@ class SaleEngine:
     def _run(self) -> None:
         try:
             self._ledger.announce()
-            self._tell_situation()
-            self._clear_up()
+            self._clear_up()  # before anything is said: a kiosk is open only once nothing of an earlier run is
             while not self._stopping.is_set():
                 self._turn()
         except Exception:
