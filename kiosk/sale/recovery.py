@@ -67,10 +67,10 @@ def _clear(ledger: Ledger, terminal: Terminal, ref: str, *, clock: Clock) -> boo
                 went_on = _finish_giving_back(ledger, terminal, rows, record)
             case Move.RECORD_GIVEN_BACK:
                 paid = paid_by("card", rows[-1].attempt_id, rows[-1].evidence)
-                ledger.reversed(record, _job(record), attempt=None, proof=None, paid=paid)
+                ledger.reversed(record, job_of(record), attempt=None, proof=None, paid=paid)
                 went_on = True
             case Move.OWE:
-                claim, owed = ledger.owe(record, _job(record), _ticket_ids(ledger, record))
+                claim, owed = ledger.owe(record, job_of(record), ticket_ids(ledger, record))
                 log.warning("tickets_owed", order=record.number, owed=owed, claim=claim)
                 went_on = True
             case Move.PERSON:
@@ -87,7 +87,7 @@ def _case(ledger: Ledger, record: SaleRecord, rows: tuple[Row, ...]) -> Case:
         attempt=rows[-1].state if rows else None,
         sold=Sale.KIND in kinds,
         given_back=SaleReversed.KIND in kinds,
-        paper=_paper(ledger.progress(_job(record))),
+        paper=_paper(ledger.progress(job_of(record))),
     )
 
 
@@ -110,11 +110,11 @@ def _give_back(ledger: Ledger, terminal: Terminal, rows: tuple[Row, ...], record
     order waits as it is. What cannot be reversed at all is owed.
     """
     if not rows:  # an order of 0
-        ledger.reversed(record, _job(record), attempt=None, proof=None, paid=paid_by("none", None, None))
+        ledger.reversed(record, job_of(record), attempt=None, proof=None, paid=paid_by("none", None, None))
         return True
     charge = charge_evidence(rows)
     if charge is None or not terminal.caps.voids_after_confirm:
-        ledger.owe(record, _job(record), _ticket_ids(ledger, record))
+        ledger.owe(record, job_of(record), ticket_ids(ledger, record))
         return True
     if terminal.open() is not Health.READY:
         return False
@@ -146,19 +146,20 @@ def _after_asking(ledger: Ledger, record: SaleRecord, rows: tuple[Row, ...], ans
     """Write down what the terminal said about a charge that is to go back. True when that settles it."""
     attempt = rows[-1].attempt_id
     if answer.outcome.is_proven_uncharged:
-        ledger.reversed(record, _job(record), attempt=attempt, proof=answer, paid=paid_by("card", attempt, answer))
+        ledger.reversed(record, job_of(record), attempt=attempt, proof=answer, paid=paid_by("card", attempt, answer))
         log.info("sale_reversed", order=record.number)
         return True
     state = state_after(rows, answer)
     ledger.step(attempt, state, answer)
     if state is State.STUCK and answer.outcome is Outcome.APPROVED_FINAL and answer.code not in ASK_AGAIN:
         # The terminal refuses for good, so the charge stands, proven: the guest has paid, the tickets are owed.
-        ledger.keep(record, _job(record), attempt, answer, _ticket_ids(ledger, record))
+        ledger.keep(record, job_of(record), attempt, answer, ticket_ids(ledger, record))
         return True
     return False
 
 
-def _job(record: SaleRecord) -> str:
+def job_of(record: SaleRecord) -> str:
+    """The print job that holds an order's tickets."""
     return f"{record.ref}{TICKETS_SUFFIX}"
 
 
@@ -189,10 +190,15 @@ def _last_told(ledger: Ledger, record: SaleRecord) -> str | None:
 
 
 def _kinds(ledger: Ledger, record: SaleRecord) -> set[str]:
-    return {kind for kind in (Sale.KIND, SaleReversed.KIND) if _said(ledger, record, kind)}
+    return {kind for kind in (Sale.KIND, SaleReversed.KIND) if has_said(ledger, record, kind)}
 
 
-def _ticket_ids(ledger: Ledger, record: SaleRecord) -> list[str]:
+def has_said(ledger: Ledger, record: SaleRecord, kind: str) -> bool:
+    """Whether the journal holds an operation of this kind about the order."""
+    return bool(_said(ledger, record, kind))
+
+
+def ticket_ids(ledger: Ledger, record: SaleRecord) -> list[str]:
     """The tickets of a sale, in printing order, from its own operation."""
     for sale in _said(ledger, record, Sale.KIND):
         if isinstance(sale, Sale):
