@@ -242,7 +242,9 @@ def _all_verdicts(directory: Path, display: str) -> float:
                 before = log.read_bytes().count(b'"verdict_drawn"')
                 peer.send(view.to_packet())
                 if view.verdict is not None:
-                    _until(lambda count=before: log.read_bytes().count(b'"verdict_drawn"') > count, "the verdict is drawn")
+                    _until(
+                        lambda count=before: log.read_bytes().count(b'"verdict_drawn"') > count, "the verdict is drawn"
+                    )
             peer.send(ready().to_packet())
             time.sleep(SETTLE_S)
             return rss_mb(screen)

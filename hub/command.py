@@ -80,7 +80,9 @@ def serve(
 def _listen(host: str, port: int) -> socket.socket:
     """Bound before anything else is opened, so that a port that is taken is one line and not a server that dies in its log."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
     except OSError as error:
         raise HubError(f"{host}:{port}: cannot listen there ({error.strerror})") from error
 

@@ -21,6 +21,7 @@ from kiosk.locale import languages, words
 from kiosk.screens import metric
 from kiosk.screens.host import Host
 from kiosk.screens.placed import Tap
+from kiosk.screens.window import give_back
 from kiosk.settings import Settings
 from kiosk.visit.effect import Effect, Sound
 from kiosk.visit.event import Event, Tick, Touch
@@ -63,6 +64,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._last_second = -1
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
+        self._untidy = False
         self.visit = replace(start(), touched_s=clock.monotonic_s())
         self.host = Host()
 
@@ -108,6 +110,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         view = next(self._rehearsal, None)
         if view is None:
             self.rehearsed = True
+            give_back()
         else:
             self.host.rehearse(view)
 
@@ -163,9 +166,17 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             return
         self._last_second = second
         self._follow(Tick())
+        self._tidy()
         # A picture that never changes may never reach the glass on a bare display: ask once a second.
         Window.canvas.ask_update()
         notify.alive()
+
+    def _tidy(self) -> None:
+        """Once after each guest, while nobody is here."""
+        here = self.visit.catalogue is not None
+        if self._untidy and not here:
+            give_back()
+        self._untidy = here
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))

@@ -118,7 +118,10 @@ WRONG = {
     ("emulate", "printer", "--listen", "127.0.0.1:0", "--out", "{tmp}/file"): ("--out", "{tmp}/file"),
     ("emulate", "printer", "--listen", "127.0.0.1:0", "--out", "{tmp}", "--fault", "fire"): ("fire", "paper-out"),
     ("emulate", "terminal", "--listen", "127.0.0.1:0"): ("--ledger",),
-    ("emulate", "terminal", "--listen", "127.0.0.1:0", "--pty", "{tmp}/p", "--ledger", "{tmp}/l"): ("--pty", "--listen"),
+    ("emulate", "terminal", "--listen", "127.0.0.1:0", "--pty", "{tmp}/p", "--ledger", "{tmp}/l"): (
+        "--pty",
+        "--listen",
+    ),
     ("emulate", "terminal", "--listen", "127.0.0.1:0", "--ledger", "{tmp}/file/l"): ("--ledger", "{tmp}/file/l"),
     ("hub", "serve"): ("--database",),
     ("hub", "serve", "--database", "hub.db"): ("hub.db", "sqlite:///"),
@@ -132,7 +135,10 @@ WRONG = {
     ("enrol",): ("LINK",),
     ("enrol", "https://example.org/", "--state", "{tmp}/s"): ("enrol?token",),
     ("enrol", "http://127.0.0.1:1/enrol?token=abc&key=" + "aa" * 32, "--state", "{tmp}/s"): ("no answer",),
-    ("enrol", "http://127.0.0.1:1/enrol?token=abc&key=" + "aa" * 32, "--state", "{tmp}/file/s"): ("--state", "{tmp}/file/s"),
+    ("enrol", "http://127.0.0.1:1/enrol?token=abc&key=" + "aa" * 32, "--state", "{tmp}/file/s"): (
+        "--state",
+        "{tmp}/file/s",
+    ),
     ("config", "write", "--file", "{tmp}/none.toml"): ("{tmp}/none.toml",),
     ("config", "write", "--only", "till"): ("till", *DAEMONS),
     ("config", "show", "--loud"): ("--loud",),
@@ -163,7 +169,14 @@ def test_decode_prints_a_line_a_file_with_its_name_exactly_as_given(tmp_path: Pa
     odd = os.fsencode(tmp_path) + b"/\xff.png"
     Path(os.fsdecode(odd)).write_bytes((tmp_path / "入園券.png").read_bytes())
     above = os.path.relpath(tmp_path / "入園券.png", ROOT)
-    files = [f"{tmp_path}/./入園券.png", above, f"{tmp_path}/empty.png", f"{tmp_path}/junk.png", f"{tmp_path}/none.png", odd]
+    files = [
+        f"{tmp_path}/./入園券.png",
+        above,
+        f"{tmp_path}/empty.png",
+        f"{tmp_path}/junk.png",
+        f"{tmp_path}/none.png",
+        odd,
+    ]
     for locale in ("C.UTF-8", "C"):
         done = kaisatsu("decode", *files, LC_ALL=locale)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -225,7 +238,9 @@ def test_gate_check_answers_in_words_and_exit_codes(gate: GateDevice) -> None:
     assert checked(gate, "https://example.org/")[0] == 3
     done = kaisatsu("gate", "check", adult, "--state", str(gate.path), "--gate", "Z", "--at", AT)
     is_wrong_call(done, "Z", "A", "B", "shop")
-    is_wrong_call(kaisatsu("gate", "check", adult, "--state", str(gate.path), "--at", "noon"), "--at", "noon", "ISO 8601")
+    is_wrong_call(
+        kaisatsu("gate", "check", adult, "--state", str(gate.path), "--at", "noon"), "--at", "noon", "ISO 8601"
+    )
 
 
 def test_gate_check_decides_for_the_time_it_is_told(gate: GateDevice) -> None:
@@ -256,7 +271,9 @@ def test_a_dry_run_says_the_same_and_writes_nothing(gate: GateDevice) -> None:
 
 
 def test_emulate_printer_says_where_it_listens_and_ends_a_picture_at_each_cut(tmp_path: Path) -> None:
-    with started(tmp_path, "emulate", "printer", "--listen", "127.0.0.1:0", "--out", str(tmp_path / "paper"), "--speed", "0") as program:
+    with started(
+        tmp_path, "emulate", "printer", "--listen", "127.0.0.1:0", "--out", str(tmp_path / "paper"), "--speed", "0"
+    ) as program:
         port = program.wait_line("listening")["port"]
         with socket.create_connection(("127.0.0.1", port)) as wire:
             wire.sendall(b"\x1b@one\n\x1dV\x42\x00" + b"two\n\x1dV\x41\x00")  # GS V 66: partial cut; GS V 65: full cut
@@ -294,12 +311,20 @@ def test_a_hub_is_seeded_twice_serves_at_a_free_port_and_enrols_each_link_once(t
         taken = kaisatsu("hub", "serve", "--database", database, "--listen", url.removeprefix("http://"))
         is_wrong_call(taken, "cannot listen", url.rsplit(":", 1)[1])
         more = line(
-            kaisatsu("hub", "link", "--database", database, "--url", url, "--role", "gate", "--label", "C", "--gate", "B")
+            kaisatsu(
+                "hub", "link", "--database", database, "--url", url, "--role", "gate", "--label", "C", "--gate", "B"
+            )
         )
         assert (more["role"], more["label"]) == ("gate", "C")
         done = kaisatsu("enrol", more["link"], "--state", str(tmp_path / "gate"))
         said = line(done)
-        assert (done.returncode, said["event"], said["role"], said["label"], said["gate"]) == (0, "enrolled", "gate", "C", "B")
+        assert (done.returncode, said["event"], said["role"], said["label"], said["gate"]) == (
+            0,
+            "enrolled",
+            "gate",
+            "C",
+            "B",
+        )
         is_wrong_call(kaisatsu("enrol", more["link"], "--state", str(tmp_path / "other")))
         assert "token" not in done.stderr
 
