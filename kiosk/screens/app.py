@@ -5,6 +5,7 @@ This thread draws. It never waits for the engine: effects go into its inbox, its
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._last_second = -1
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
-        self._untidy = False
+        self._tidied = ""
         self.visit = replace(start(), touched_s=clock.monotonic_s())
         self.host = Host()
 
@@ -111,6 +112,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         if view is None:
             self.rehearsed = True
             give_back()
+            gc.freeze()  # what stands now stays: later collections look only at what came after, and take a few milliseconds
         else:
             self.host.rehearse(view)
 
@@ -172,11 +174,12 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         notify.alive()
 
     def _tidy(self) -> None:
-        """Once after each guest, while nobody is here."""
-        here = self.visit.catalogue is not None
-        if self._untidy and not here:
+        """Kivy's widgets are cycles that hold on to textures, and what they leave lies between what stays: a second after a screen
+        has changed both are given back, when its picture has long been drawn.
+        """
+        if self.rehearsed and self.host.screen_name != self._tidied:
+            self._tidied = self.host.screen_name
             give_back()
-        self._untidy = here
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))

@@ -362,3 +362,11 @@ def test_a_wrong_key_is_one_line_with_file_key_what_is_meant_and_what_is_allowed
         section = text[1 : text.index("]")] if "]" in text else "kiosk"
         only = section if section in DAEMONS else "kiosk"
         is_wrong_call(kaisatsu("config", "write", "--file", str(file), "--only", only), str(file), *words)
+
+
+@pytest.mark.parametrize("module", ["sync", "printer", "scanner.reading", "scanner.gate", "scanner.screen", "kiosk"])
+def test_every_daemon_says_a_wrong_key_in_one_line(tmp_path: Path, module: str) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"colour_of_the_sea": "blue"}')
+    done = subprocess.run([sys.executable, "-m", module, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    is_wrong_call(done, str(file), "unknown key 'colour_of_the_sea'", "allowed: ")
