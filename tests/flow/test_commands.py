@@ -368,5 +368,7 @@ def test_a_wrong_key_is_one_line_with_file_key_what_is_meant_and_what_is_allowed
 def test_every_daemon_says_a_wrong_key_in_one_line(tmp_path: Path, module: str) -> None:
     file = tmp_path / "daemon.json"
     file.write_text('{"colour_of_the_sea": "blue"}')
-    done = subprocess.run([sys.executable, "-m", module, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
     is_wrong_call(done, str(file), "unknown key 'colour_of_the_sea'", "allowed: ")
