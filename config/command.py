@@ -81,7 +81,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_optio
 
 @app.command(help="Enrol this device by the one-time LINK that the hub gave.")
 def enrol(
-    link: Annotated[str, typer.Argument(help="http(s)://HUB/enrol?token=...&key=...")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="http(s)://HUB/enrol?token=...&key=...")],
     state: Annotated[Path, typer.Option("--state", help="State directory.")] = Path("/var/lib/kaisatsu"),
 ) -> None:
     from sync.enrol import enrol as redeem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -55,6 +56,7 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which."""
     service_log.configure("kaisatsu-hub")
+    listener = _listen(host, port)
     node = open_node(database_url, key_file=key_file)
     app = create_app(node)
     config = uvicorn.Config(
@@ -71,8 +73,18 @@ def serve(
         ssl_certfile=None if tls_cert is None else str(tls_cert),
         ssl_keyfile=None if tls_key is None else str(tls_key),
     )
-    _Server(config, app.state.wakeup).run()
+    _Server(config, app.state.wakeup).run(sockets=[listener])
     node.engine.dispose()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything else is opened, so that a port that is taken is one line and not a server that dies in its log."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        raise HubError(f"{host}:{port}: cannot listen there ({error.strerror})") from error
 
 
 class _Server(uvicorn.Server):

@@ -5,6 +5,7 @@ This thread draws. It never waits for the engine: effects go into its inbox, its
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from kiosk.locale import languages, words
 from kiosk.screens import metric
 from kiosk.screens.host import Host
 from kiosk.screens.placed import Tap
+from kiosk.screens.window import give_back
 from kiosk.settings import Settings
 from kiosk.visit.effect import Effect, Sound
 from kiosk.visit.event import Event, Tick, Touch
@@ -66,6 +68,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self.has_failed = False
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
+        self._tidied = ""
         self.visit = replace(start(), touched_s=clock.monotonic_s())
         self.host = Host()
 
@@ -111,6 +114,8 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         view = next(self._rehearsal, None)
         if view is None:
             self.rehearsed = True
+            give_back()
+            gc.freeze()  # what stands now stays: later collections look only at what came after, and take a few milliseconds
         else:
             self.host.rehearse(view)
 
@@ -171,10 +176,19 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             return
         self._last_second = second
         self._follow(Tick())
+        self._tidy()
         # A picture that never changes may never reach the glass on a bare display: ask once a second.
         Window.canvas.ask_update()
         if not self.has_failed:
             notify.alive()
+
+    def _tidy(self) -> None:
+        """Kivy's widgets are cycles that hold on to textures, and what they leave lies between what stays: a second after a screen
+        has changed both are given back, when its picture has long been drawn.
+        """
+        if self.rehearsed and self.host.screen_name != self._tidied:
+            self._tidied = self.host.screen_name
+            give_back()
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))
