@@ -6,6 +6,7 @@ times a second and says what lies on the table now.
 
 from __future__ import annotations
 
+import json
 import queue
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ SILENT_S: Final = 8.0
 HELD_S: Final = 0.8
 """A piece stays up so long at least, also where the gate is quicker than the eye."""
 FALLEN_EVERY_S: Final = 1.0
-REFUSED: Final = ("refused", "cancelled")
+REFUSED: Final = ("declined", "cancelled")
 """The ledger's words for a payment that charged nothing."""
 FAULT_OF: Final = {Card.DECLINED: "decline=05", Card.CANCELLED: "cancel"}
 
@@ -137,7 +138,7 @@ class Hands:
             lines = self._venue.ledger.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return 0
-        return sum(f'"event": "{word}"' in line for line in lines for word in REFUSED)
+        return sum(json.loads(line)["event"] in REFUSED for line in lines if line.endswith("}"))
 
     def _look_at_gate(self) -> None:
         """As staff do: by what its screen is told. Only the first verdict after a piece was held up is about that piece."""
