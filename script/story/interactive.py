@@ -45,7 +45,9 @@ def open_to_play() -> int:
             directory, display=os.environ.get("DISPLAY", ""), kiosk=places.kiosk, gate=places.gate, headless=False
         )
         _open(venue)
-        say(f"5/5 table; open after {time.monotonic() - started:.0f} s. Close the table, or press Ctrl-C, to end it all.")
+        say(
+            f"5/5 table; open after {time.monotonic() - started:.0f} s. Close the table, or press Ctrl-C, to end it all."
+        )
         _play(venue, places, ending)
         status = 0
     except Ended:

@@ -152,9 +152,7 @@ class Hands:
         if self._answer is None and held_s > SILENT_S:
             self._answer = Answer(None)
         if self._answer is not None and held_s >= HELD_S and self._showing is not None and self._showing.done():
-            pieces = tuple(
-                piece.told(self._answer) if piece.paper == held else piece for piece in self.standing.pieces
-            )
+            pieces = tuple(piece.told(self._answer) if piece.paper == held else piece for piece in self.standing.pieces)
             self.standing = replace(self.standing, pieces=pieces, held=None)
 
     def _glance(self) -> list[Any]:

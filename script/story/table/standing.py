@@ -89,7 +89,7 @@ class Standing:
         return frozenset(step for step, so in passed.items() if so)
 
     @property
-    def hint(self) -> Hint:  # noqa: PLR0911 one line a hint, in the order of a visit
+    def hint(self) -> Hint:
         if not self.paper_in:
             return Hint.NEW_ROLL
         if not self.pieces:
@@ -97,7 +97,9 @@ class Standing:
         if not self._admitted():
             return Hint.SHOW
         if self.line_up and not self.line_was_cut:
-            refused = any(piece.answer is not None and piece.answer.verdict is VerdictKind.REFUSE for piece in self.pieces)
+            refused = any(
+                piece.answer is not None and piece.answer.verdict is VerdictKind.REFUSE for piece in self.pieces
+            )
             return Hint.CUT_LINE if refused else Hint.TWICE
         unseen = [piece for piece in self.pieces if piece.offline]
         if not self.line_up:

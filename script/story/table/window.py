@@ -99,7 +99,7 @@ class Table(App):  # type: ignore[misc]  # Kivy carries no types
             self._redraw()
         return True
 
-    def _do(self, name: str) -> None:  # noqa: C901 one line a key
+    def _do(self, name: str) -> None:
         what, _, which = name.partition(".")
         match what, which:
             case "piece", number:
