@@ -329,7 +329,7 @@ def _paper(pen: Pen, paper: Path, box: Box) -> None:
 @lru_cache(maxsize=256)
 def _open_size(paper: Path) -> tuple[int, int]:
     with Image.open(paper) as picture:
-        return picture.size
+        return int(picture.width), int(picture.height)
 
 
 def _size_of(paper: Path) -> tuple[int, int] | None:
