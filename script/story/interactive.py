@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -78,10 +79,11 @@ def _open(venue: Venue) -> None:
 
 
 def _enrol(venue: Venue) -> None:
-    for role in ("kiosk", "gate"):
-        done = venue.enrol(role)
-        if done.returncode != 0:
-            raise StoryError(f"the {role} could not enrol: {done.stderr.strip()}")
+    roles = ("kiosk", "gate")
+    with ThreadPoolExecutor(len(roles)) as technicians:
+        for role, done in zip(roles, technicians.map(venue.enrol, roles), strict=True):
+            if done.returncode != 0:
+                raise StoryError(f"the {role} could not enrol: {done.stderr.strip()}")
 
 
 def _open_kiosk(venue: Venue) -> None:

@@ -140,9 +140,14 @@ class Venue:
             ["sync", "reader", "gate", "gate-screen"],
         )
         self._daemon("gate", "sync", "sync").wait_ready()
-        self._daemon("gate", "gate", "scanner.gate").wait_ready()
-        self._daemon("gate", "gate-screen", "scanner.screen").wait_ready()
-        self._daemon("gate", "reader", "scanner.reading").wait_ready()
+        # Screen and reader look for the gate until it is there, so the three may start together.
+        together = [
+            self._daemon("gate", "gate", "scanner.gate"),
+            self._daemon("gate", "gate-screen", "scanner.screen"),
+            self._daemon("gate", "reader", "scanner.reading"),
+        ]
+        for program in together:
+            program.wait_ready()
 
     def _configure(self, device: str, sections: dict[str, dict[str, Any]], daemons: list[str]) -> None:
         """Write the device's one TOML file and let `kaisatsu config write` make the daemons' files of it."""

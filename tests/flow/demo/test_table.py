@@ -128,6 +128,7 @@ def buy(kiosk: Pointer, *, language: str, book: bool) -> None:
     kiosk.touch("pay.card")
 
 
+@pytest.mark.slow
 def test_paper_comes_on_the_table_and_opens_the_gate_with_the_line_and_without(visitor):
     visitor.wait_said(b"5/5 table")
     kiosk, table = visitor.pointer("kiosk", PLACES.kiosk), visitor.pointer("table", PLACES.table)
