@@ -121,6 +121,7 @@ def run(lane: Lane, seeds: list[str], decode: Callable[[Picture], list[Code]], d
     clock = time.perf_counter
     with disk.open("wb", buffering=0) as file:
         for seed in seeds:
+            begun = clock()
             picture = frame(signed(seed), chance)
             start = clock()
             codes = decode(picture)
@@ -135,8 +136,11 @@ def run(lane: Lane, seeds: list[str], decode: Callable[[Picture], list[Code]], d
                 raise SystemExit(f"{BENCH}: {seed} was not admitted: {answer.verdict}")
             lane.finish()
             finished = clock()
-            file.write(block)
+            time.sleep(
+                start - begun
+            )  # as long after the last sync as the scan's was, or the file system has nothing left to do
             written = clock()
+            file.write(block)
             os.fdatasync(file.fileno())
             synced = clock()
             times.whole.append((done - start) * 1000)

@@ -1,20 +1,63 @@
-"""The `kaisatsu` command: a table of contents. Each subcommand imports its part only when it runs."""
+"""The `kaisatsu` command. Its help is a table of contents; each subcommand imports its part only when it runs.
+
+A wrong call is one line on standard error and status 2, whichever part of the command notices it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
+import typer.core
+
+CONTENTS = {
+    "At the gate": {
+        "decode": "Read the codes on pictures",
+        "gate check": "Decide on one code, as the gate would",
+    },
+    "The hub": {
+        "hub serve": "Serve devices and the office",
+        "hub seed": "Put a made-up venue into an empty hub",
+        "hub link": "Make a one-time link that enrols a device",
+    },
+    "On a device": {
+        "enrol": "Make this machine a kiosk or a gate of a venue",
+        "config show": "Every setting in force, and where it comes from",
+        "config write": "Check all settings and write the daemons' files",
+    },
+    "To try it out": {
+        "emulate printer": "A receipt printer; its paper becomes pictures",
+        "emulate terminal": "A payment terminal that speaks ZVT",
+    },
+}
+"""What `kaisatsu --help` lists, in the order in which a newcomer reads."""
+
+
+class Contents(typer.core.TyperGroup):
+    """The first page of the help: every command there is, by the place where it is used."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  (Typer's signature)
+        width = max(len(name) for section in CONTENTS.values() for name in section)
+        for title, section in CONTENTS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in section.items()])
+
+
+WrongUse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""Where it lives depends on Typer's version: its own copy of Click, or Click."""
 
 app = typer.Typer(
     name="kaisatsu",
+    cls=Contents,
     help="Kaisatsu 改札: sell tickets at a kiosk, check them at a gate, with the line to the hub or without it.",
+    epilog="kaisatsu COMMAND --help says more. Selling, printing, reading and syncing are daemons under systemd (kaisatsu.target).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,8 +68,8 @@ hub = typer.Typer(help="The central server.", no_args_is_help=True, rich_markup_
 config = typer.Typer(
     help="Settings: where each comes from, and the daemons' files.", no_args_is_help=True, rich_markup_mode=None
 )
-app.add_typer(hub, name="hub", rich_help_panel=None)
 app.add_typer(gate, name="gate")
+app.add_typer(hub, name="hub")
 app.add_typer(config, name="config")
 
 FileOption = Annotated[
@@ -46,13 +89,16 @@ def enrol(
     from sync.state import StateDir
     from tickets.clock import SystemClock
 
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _stop(f"--state {state}: cannot be made ({error.strerror})")
     try:
         identity = redeem(link, StateDir(state), clock=SystemClock(), random_bytes=os.urandom)
     except SyncError as error:
         _stop(str(error))
     line = {"device": identity.device.hex(), "role": identity.role, "label": identity.label, "gate": identity.gate}
-    print(json.dumps({"event": "enrolled", **line}, ensure_ascii=False))
+    _say({"event": "enrolled", **line})
 
 
 @app.command(help="Read the codes on pictures; one JSON line a FILE, also for a picture without a code.")
@@ -60,7 +106,7 @@ def decode(files: Annotated[list[str], typer.Argument(metavar="FILE...")]) -> No
     from scanner.reading.files import decode_file
 
     for file in files:
-        print(json.dumps(decode_file(file), ensure_ascii=False), flush=True)
+        _say(decode_file(file))
 
 
 @gate.command("check", context_settings=PASS_ON, help="Decide on CODE as the gate in --state DIR would, and record it.")
@@ -171,6 +217,20 @@ def _file(given: Path | None) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
+def _say(line: dict[str, Any]) -> None:
+    """One JSON line. A file's name that is no UTF-8 is escaped, so that who reads the line gets it back exactly."""
+    text = json.dumps(line, ensure_ascii=False)
+    print(text if _is_utf8(text) else json.dumps(line), flush=True)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _address(listen: str) -> tuple[str, int]:
     host, separator, port = listen.rpartition(":")
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
@@ -189,4 +249,24 @@ def _exit(status: int) -> NoReturn:
 
 def main() -> None:
     """The entry point of the `kaisatsu` program."""
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 in every locale
+    try:
+        sys.exit(app(prog_name="kaisatsu", standalone_mode=False) or 0)
+    except WrongUse as error:
+        sys.exit(_wrong_use(error))
+    except BrokenPipeError:  # whoever read our lines has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _wrong_use(error: Any) -> int:
+    """A group without a command answers with its help; everything else is one line."""
+    text: str = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{text}\n")
+        return 2
+    where = getattr(getattr(error, "ctx", None), "command_path", "kaisatsu")
+    sys.stderr.write(f"{where}: {' '.join(text.split())} See {where} --help\n")
+    return 2

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import importlib
 import sys
+from typing import NoReturn
 
 from emulators.errors import EmulatorError
 from emulators.events import configure_log
@@ -11,10 +12,17 @@ from emulators.events import configure_log
 DEVICES = {"printer": "emulators.printer.run", "terminal": "emulators.terminal.run"}
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A wrong call is one line; the grammar is a question away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one device until SIGTERM; 2 and one line on standard error for a wrong option."""
     words = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="emulators", description=__doc__)
+    parser = OneLineParser(prog="emulators", description=__doc__)
     commands = parser.add_subparsers(dest="device", required=True, metavar="printer|terminal")
     modules = {}
     for name, path in DEVICES.items():

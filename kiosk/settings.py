@@ -34,7 +34,6 @@ class Settings:
     px_per_mm: float = 0.0
     video_driver: str = ""
     show_cursor: bool = False
-    sound: bool = True
     say_targets: str = ""
 
     def __post_init__(self) -> None:

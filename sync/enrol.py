@@ -18,7 +18,7 @@ from sync.client import HttpHub, Hub
 from sync.errors import MessageError, NotEnrolled, SyncError
 from sync.journal import open_journal
 from sync.protocol import ENROLLED_CONTEXT, Enrolled, EnrolRequest, SignedText
-from sync.state import Identity, Role, StateDir, write_durably
+from sync.state import IDENTITY_KEY, SELLING_KEY, Identity, Role, StateDir, write_durably
 from tickets.clock import Clock
 from tickets.ids import DEVICE_ID_BYTES, DeviceId, RandomBytes
 
@@ -93,7 +93,7 @@ def enrol(link: str, state: StateDir, *, clock: Clock, random_bytes: RandomBytes
         kid=enrolled.kid,
     )
     if enrolled.role is not Role.KIOSK:
-        (state.path / "selling.key").unlink(missing_ok=True)  # only who sells holds a key that tickets are signed with
+        state.forget_selling_key()
     state.save_identity(identity)
     open_journal(state, clock=clock, random_bytes=random_bytes).engine.dispose()
     (state.path / _PENDING).unlink(missing_ok=True)
@@ -113,8 +113,8 @@ def _keys(state: StateDir, random_bytes: RandomBytes) -> tuple[DeviceId, Ed25519
     identity_key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
     selling_key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
     device = random_bytes(DEVICE_ID_BYTES)
-    state.save_key("identity.key", identity_key)
-    state.save_key("selling.key", selling_key)
+    state.save_key(IDENTITY_KEY, identity_key)
+    state.save_key(SELLING_KEY, selling_key)
     write_durably(pending, device.hex().encode("ascii"))
     return DeviceId(device), identity_key, selling_key
 

@@ -30,6 +30,10 @@ class Role(StrEnum):
     GATE = "gate"
 
 
+IDENTITY_KEY = "identity/key"
+SELLING_KEY = "selling/key"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """`label` is what people call the device (K2, A) and stands on paper; `gate` is its place in the catalogue, for gates;
@@ -85,13 +89,20 @@ class StateDir:
         write_durably(self.path / "device.json", json.dumps(row, ensure_ascii=False, indent=1).encode())
 
     def identity_key(self) -> Ed25519PrivateKey:
-        return self._key("identity.key")
+        return self._key(IDENTITY_KEY)
 
     def selling_key(self) -> Ed25519PrivateKey:
-        return self._key("selling.key")
+        return self._key(SELLING_KEY)
 
     def save_key(self, name: str, key: Ed25519PrivateKey) -> None:
-        write_durably(self.path / name, key.private_bytes_raw(), mode=0o600)
+        """`name` is IDENTITY_KEY or SELLING_KEY. Readable by its owner and, where the folder hands its group on, by that group."""
+        file = self.path / name
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        write_durably(file, key.private_bytes_raw(), mode=0o640 if file.parent.stat().st_mode & 0o2000 else 0o600)
+
+    def forget_selling_key(self) -> None:
+        """Only who sells holds a key that tickets are signed with."""
+        (self.path / SELLING_KEY).unlink(missing_ok=True)
 
     def incarnation(self) -> int:
         """The last number used by a journal here; 0 before the first."""

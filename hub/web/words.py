@@ -70,7 +70,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "reentry": ("再入場", "Re-entry"),
     "exit": ("退場", "Exit"),
     "released": ("取り消し", "Given back"),
-    "by_policy": ("回線なし", "offline"),
+    "by_policy": ("照会なし", "not asked"),
     "ticket": ("券", "Ticket"),
     "valid": ("有効", "Valid"),
     "cancelled": ("取消済み", "Cancelled"),

@@ -28,9 +28,9 @@ class Words:
         """The message of `key` with `{name}` filled in."""
         return self._catalogue.gettext(key).format(**values)
 
-    def count(self, key: str, n: int, **values: object) -> str:
+    def count(self, key: str, n: int, /, **values: object) -> str:
         """The message of `key` for `n` things, in the form the language has for that number."""
-        return self._catalogue.ngettext(key, key, n).format(n=n, **values)
+        return self._catalogue.ngettext(key, key, n).format(**{"n": n, **values})
 
 
 @cache

@@ -57,7 +57,9 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._play = play
         self._situation = Situation()
         self._languages = languages()
-        self._said = ""
+        self._view: View | None = None
+        self._changes = 0
+        self._said_changes = 0
         self._last_second = -1
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
@@ -69,7 +71,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
     def build(self) -> Host:
         Tap.sink = self.touched
         Window.clearcolor = (0.969, 0.961, 0.937, 1)
-        Window.bind(size=self._sized)
+        Window.bind(size=self._sized, on_flip=self._say_targets)
         self._sized(Window, Window.size)
         self._show()
         return self.host
@@ -95,7 +97,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
 
     def _sized(self, _window: object, size: tuple[int, int]) -> None:
         self.host.pos, self.host.size = (0, 0), size
-        self._say_targets()
+        self._changes += 1
 
     def _rehearse(self, _dt: float) -> None:
         """One screen a beat while nobody is here, so that no guest waits for a picture to be drawn the first time."""
@@ -167,15 +169,22 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))
+        if view != self._view:
+            self._view = view
+            self._changes += 1
         self.host.show(view)
-        self._say_targets()
 
-    def _say_targets(self) -> None:
+    def _say_targets(self, *_: object) -> None:
+        """Tell where the keys are, once the frame that shows them is drawn."""
         if not self._settings.say_targets:
             return
+        if self._said_changes == self._changes:
+            return
+        self._said_changes = self._changes
         found = self.host.targets()
         said = json.dumps(
             {
+                "change": self._changes,
                 "screen": self.host.screen_name,
                 "overlay": self.host.overlay_shown,
                 "language": str(self.visit.language),
@@ -185,9 +194,6 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             ensure_ascii=False,
             sort_keys=True,
         )
-        if said == self._said:
-            return
-        self._said = said
         path = Path(self._settings.say_targets)
         fresh = path.with_name(path.name + ".new")
         fresh.write_text(said, encoding="utf-8")

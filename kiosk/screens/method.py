@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kivy.properties import NumericProperty, ObjectProperty
+from kivy.properties import BooleanProperty, NumericProperty, ObjectProperty
 
 from kiosk.screens.frame import Screen, pool
 from kiosk.screens.metric import pick, rows
@@ -14,9 +14,11 @@ class TenderRow(Press):
     data = ObjectProperty(TenderView("", "", "", "", "", "", None), rebind=True)
     icon = NumericProperty(30)
     text_w = NumericProperty(150)
+    low = BooleanProperty(defaultvalue=False)
 
     def on_at(self, *args: object) -> None:
         _, _, width, height = self.at
+        self.low = height < 36
         self.icon = min(pick(30.0, 14.0 if width < 150 else 22.0), height - 8)
         self.text_w = width - self.icon - pick(76 if self.data.touch is None else 40, 20)
         super().on_at(*args)

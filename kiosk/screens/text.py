@@ -39,7 +39,7 @@ UNIT_LEAD: Final = 0.05
 BREATH: Final = "\u200b"
 """A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
 TEXTURES_KEPT: Final = 96
-FONTS_OPEN: Final = 5
+FONTS_OPEN: Final = 3
 MEASURE_PX: Final = 100
 LATIN: Final = re.compile(r"[A-Za-z]{2}")
 

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final, assert_never
 
 from kiosk.locale import Words
+from kiosk.visit.choosing import people_view, products_view, slots_view
 from kiosk.visit.event import (
-    AddAnother,
-    ChangeLines,
-    ChooseProduct,
-    ChooseSlot,
-    EditLine,
-    Minus,
-    Next,
-    Plus,
     Start,
-    TurnPage,
 )
-from kiosk.visit.framing import NO_STUB, OWN_NAMES, choosing_bar, frame_of, language_key, overlay_of, stub_hint
-from kiosk.visit.presenting import (
-    method_view,
-    owed_view,
-    paying_view,
-    printing_view,
-    take_view,
-    thanks_view,
-    unknown_view,
-)
+from kiosk.visit.framing import NO_STUB, OWN_NAMES, frame_of, language_key, overlay_of
+from kiosk.visit.reviewing import basket_view, change_view
 from kiosk.visit.route import (
     Attract,
     Basket,
     Change,
-    Draft,
     Method,
     OwedTickets,
     Paying,
@@ -44,73 +26,36 @@ from kiosk.visit.route import (
     Thanks,
     UnknownPayment,
 )
+from kiosk.visit.serving import (
+    method_view,
+    owed_view,
+    paying_view,
+    printing_view,
+    take_view,
+    thanks_view,
+    unknown_view,
+)
 from kiosk.visit.situation import BlockReason, Context
 from kiosk.visit.state import (
-    Line,
     Visit,
-    added,
-    can_add,
-    can_go_on,
-    fits,
-    groups,
-    has_slots,
-    left_in_slot,
-    lines_now,
-    order_of_lines,
-    pieces,
-    with_draft,
 )
-from kiosk.visit.step import may_choose, slots_to_come
 from kiosk.visit.views import (
     AttractView,
     Bar,
-    BasketView,
     BlockedView,
-    ChangeView,
-    CounterView,
     Frame,
     Key,
-    Left,
-    LineView,
-    Mark,
-    PeopleView,
-    ProductsView,
-    ProductView,
-    SlotsView,
-    SlotView,
-    Stub,
-    StubKind,
-    TaxView,
-    TicketView,
     View,
 )
 from kiosk.visit.wording import (
-    amount_of,
-    clock_text,
     date_text,
-    day_text,
-    from_text,
-    line_title,
-    people_text,
-    price_of,
 )
-from tickets.catalogue import Catalogue, Slot
+from tickets.catalogue import Catalogue
 from tickets.language import Language, text_in
-from tickets.money import Money
-from tickets.order import TICKETS_MAX
 
-PRODUCTS_A_PAGE: Final = 6
-SLOTS_A_PAGE: Final = 6
-FEW: Final = 20
-"""From here down a slot says how many are left."""
-LINES_SHOWN_MAX: Final = 7
-"""A basket shows no more rows; beyond it person types of one product share a row, and the rest is summed."""
 SOON_OR_OVER: Final = frozenset({BlockReason.STARTING, BlockReason.CLOSED})
 """Not selling for a reason that sends nobody to another machine."""
-STALE: Final = timedelta(minutes=5)
-"""Older counts say how old they are."""
-
-TAX_REDUCED_MARK: Final = "※"
+NO_BAR: Final = Bar("", "", "", "", None, NO_STUB)
 
 
 def present(visit: Visit, context: Context, words: Words) -> View:
@@ -134,15 +79,15 @@ def _choosing(
 ) -> View:
     match here:
         case Products():
-            return _products(visit, here, context, words)
+            return products_view(visit, here, context, words)
         case Slots():
-            return _slots(visit, here, context, words)
+            return slots_view(visit, here, context, words)
         case People():
-            return _people(visit, here, context, words)
+            return people_view(visit, here, context, words)
         case Basket():
-            return _basket(visit, here, context, words)
+            return basket_view(visit, here, context, words)
         case Change():
-            return _change(visit, context, words)
+            return change_view(visit, context, words)
         case Method():
             return method_view(visit, context, words)
         case _:
@@ -170,9 +115,6 @@ def _after(
             return thanks_view(visit, context, words)
         case _:
             assert_never(here)
-
-
-NO_BAR: Final = Bar("", "", "", "", None, NO_STUB)
 
 
 def attract_view(visit: Visit, context: Context, words: Words) -> AttractView:
@@ -224,393 +166,4 @@ def blocked_view(visit: Visit, context: Context, words: Words, reason: BlockReas
         text=words(f"blocked.{reason}.text"),
         other="" if reason in SOON_OR_OVER else words("blocked.other"),
         other_text="" if reason in SOON_OR_OVER else words("blocked.other_text"),
-    )
-
-
-def _products(visit: Visit, here: Products, context: Context, words: Words) -> ProductsView:
-    catalogue = visit.sold
-    products = list(catalogue.products)
-    pages = -(-len(products) // PRODUCTS_A_PAGE)
-    page = min(here.page, pages - 1)
-    shown = products[page * PRODUCTS_A_PAGE : (page + 1) * PRODUCTS_A_PAGE]
-    if pages > 1:
-        stub = Stub(StubKind.PLAIN, words("products.more"), "next", "more", TurnPage((page + 1) % pages))
-    else:
-        stub = stub_hint(words, "products.hint")
-    lines = lines_now(visit)
-    bar = (
-        choosing_bar(visit, words, stub)
-        if lines
-        else choosing_bar(visit, words, stub, title="", text=words("products.bar"))
-    )
-    return ProductsView(
-        frame=frame_of(
-            visit,
-            context,
-            words,
-            question=words("products.question_again" if lines else "products.question"),
-            bar=bar,
-        ),
-        products=tuple(_product(visit, product, context, words) for product in shown),
-    )
-
-
-def _product(visit: Visit, name: str, context: Context, words: Words) -> ProductView:
-    catalogue = visit.sold
-    product = catalogue.products[name]
-    prices = [variant.price.minor for variant in catalogue.variants_of(name)]
-    first = catalogue.variants_of(name)[0].price if prices else Money(0, catalogue.venue.currency)
-    left = _left_of_product(visit, name, context, words)
-    return ProductView(
-        name=f"product.{name}",
-        title=text_in(product.name, words.language),
-        note=text_in(product.note, words.language),
-        picture=product.picture,
-        price=price_of(first, words),
-        left=left,
-        touch=None if left.mark is Mark.SOLD_OUT or not prices else ChooseProduct(name),
-    )
-
-
-def _left_of_product(visit: Visit, name: str, context: Context, words: Words) -> Left:
-    if not has_slots(visit.sold, name):
-        return Left(Mark.PLENTY, words("left.plenty"))
-    open_slots = [stock for stock in slots_to_come(context, name) if may_choose(visit, stock, context)]
-    if not open_slots:
-        return Left(Mark.SOLD_OUT, words("left.sold_out_today"))
-    if any(stock.remaining is None for stock in open_slots):
-        return Left(Mark.UNKNOWN, words("left.unknown"))
-    left = sum(stock.remaining or 0 for stock in open_slots)
-    if left <= FEW:
-        return Left(Mark.FEW, words("left.few", n=left))
-    return Left(Mark.PLENTY, words("left.plenty"))
-
-
-def _slots(visit: Visit, here: Slots, context: Context, words: Words) -> SlotsView:
-    catalogue = visit.sold
-    coming = slots_to_come(context, here.product)
-    pages = max(1, -(-len(coming) // SLOTS_A_PAGE))
-    page = min(here.page, pages - 1)
-    shown = coming[page * SLOTS_A_PAGE : (page + 1) * SLOTS_A_PAGE]
-    more: list[Key] = []
-    if page > 0:
-        more.append(Key("earlier", words("slots.earlier"), "back", TurnPage(page - 1)))
-    if page < pages - 1:
-        later = clock_text(coming[(page + 1) * SLOTS_A_PAGE].slot.starts_at, catalogue)
-        more.append(Key("later", words("slots.later", time=later), "clock", TurnPage(page + 1)))
-    name = text_in(catalogue.products[here.product].name, words.language)
-    hint = stub_hint(words, "slots.hint")
-    if visit.basket:
-        bar = choosing_bar(visit, words, hint)
-    else:
-        bar = choosing_bar(visit, words, hint, title=name, text=words("slots.bar"))
-    ages = [stock.as_of for stock in shown if stock.as_of is not None and context.now - stock.as_of > STALE]
-    notice = words("slots.lost") if here.lost else ""
-    help_line = words("slots.help", minutes=15)
-    if ages:
-        help_line = words("slots.as_of", time=clock_text(min(ages), catalogue))
-    return SlotsView(
-        frame=frame_of(visit, context, words, question=words("slots.question"), help_line=notice or help_line, bar=bar),
-        ticket=ticket_of(visit, Draft(here.product, None, ()), context, words, waiting="time"),
-        slots=tuple(
-            SlotView(
-                name=f"slot.{stock.slot.slot}",
-                time=clock_text(stock.slot.starts_at, catalogue),
-                time_first=words.language is not Language.EN,
-                word=words("slots.from"),
-                left=_left_of_slot(visit, stock.slot, stock.remaining, words),
-                touch=ChooseSlot(stock.slot.slot) if may_choose(visit, stock, context) else None,
-            )
-            for stock in shown
-        ),
-        more=tuple(more),
-        notice=notice,
-    )
-
-
-def _left_of_slot(visit: Visit, slot: Slot, remaining: int | None, words: Words) -> Left:
-    if remaining is None:
-        return Left(Mark.UNKNOWN, words("left.unknown"))
-    left = remaining + dict(visit.held).get(slot.slot, 0)
-    if left <= 0:
-        return Left(Mark.SOLD_OUT, words("left.sold_out"))
-    if left <= FEW:
-        return Left(Mark.FEW, words("left.few", n=left))
-    return Left(Mark.PLENTY, words("left.plenty"))
-
-
-def ticket_of(visit: Visit, draft: Draft, context: Context, words: Words, *, waiting: str) -> TicketView:
-    """The growing ticket. `waiting` names the field that is being asked for: `time` or `people`."""
-    catalogue = visit.sold
-    product = catalogue.products[draft.product]
-    today = context.catalogue.venue.day.of(context.now)
-    rows: list[tuple[str, str]] = []
-    if product.validity_days > 1:
-        last = today + timedelta(days=product.validity_days - 1)
-        rows.append((words("ticket.valid"), words("ticket.until", date=day_text(last, words))))
-    else:
-        rows.append((words("ticket.date"), date_text(today, words)))
-    if has_slots(catalogue, draft.product):
-        rows.append((words("ticket.time"), "" if draft.slot is None else from_text(draft.slot, catalogue, words)))
-    else:
-        rows.append((words("ticket.note"), text_in(product.note, words.language)))
-    lines = tuple(Line(variant, count, draft.slot) for variant, count in draft.counts if count)
-    by_person = any(variant.person is not None for variant in catalogue.variants_of(draft.product))
-    label = words("ticket.people" if by_person else "ticket.count")
-    if waiting == "time" or not lines:
-        rows.append((label, ""))
-    elif by_person:
-        rows.append((label, _in_two_lines(catalogue, lines, words)))
-    elif product.coupons:
-        rows.append((label, words.count("ticket.books", draft.people, m=draft.people * product.coupons)))
-    else:
-        rows.append((label, words.count("ticket.pieces", draft.people)))
-    return TicketView(
-        picture=product.picture,
-        title=text_in(product.name, words.language),
-        rows=tuple(rows),
-        stub=words("ticket.stub"),
-    )
-
-
-def _people(visit: Visit, here: People, context: Context, words: Words) -> PeopleView:
-    catalogue = visit.sold
-    draft = here.draft
-    product = catalogue.products[draft.product]
-    variants = catalogue.variants_of(draft.product)
-    by_person = any(variant.person is not None for variant in variants)
-    going = can_go_on(visit, here, context)
-    if here.awaiting:
-        stub = stub_hint(words, "people.holding", short="hint.wait")
-    elif not going:
-        stub = stub_hint(words, "people.hint" if by_person else "count.hint")
-    elif draft.people == 0:
-        stub = Stub(StubKind.ONWARD, words("people.remove"), "tick", "next", Next())
-    else:
-        stub = Stub(StubKind.ONWARD, words("stub.next"), "next", "next", Next())
-    left = left_in_slot(visit, here, context)
-    notice = ""
-    if left is not None and (here.left is not None or draft.people >= left):
-        notice = words("people.left", n=left)
-    elif not any(fits(visit, added(draft, variant.number, 1)) for variant in variants):
-        notice = words("people.limit", n=TICKETS_MAX)
-    help_line = notice or _free_help(catalogue, draft.product, words)
-    if not by_person:
-        question, help_line = words("count.question"), notice or text_in(product.note, words.language)
-    else:
-        question = words("people.question")
-    own = tuple(Line(variant, count, draft.slot) for variant, count in draft.counts if count)
-    if visit.basket:
-        bar = choosing_bar(visit, words, stub)
-    elif by_person:
-        bar = choosing_bar(
-            visit, words, stub, title=words.count("bar.people", draft.people), text=_in_two_lines(catalogue, own, words)
-        )
-    else:
-        bar = choosing_bar(
-            visit,
-            words,
-            stub,
-            title=text_in(product.name, words.language),
-            text=words.count("bar.tickets", pieces(catalogue, with_draft(visit, draft))),
-        )
-    counts = dict(draft.counts)
-    return PeopleView(
-        frame=frame_of(visit, context, words, question=question, help_line=help_line, bar=bar),
-        ticket=ticket_of(visit, draft, context, words, waiting="people"),
-        counters=tuple(
-            CounterView(
-                title=(
-                    text_in(product.name, words.language)
-                    if variant.person is None
-                    else text_in(catalogue.people[variant.person].name, words.language)
-                ),
-                note=(
-                    text_in(variant.proof, words.language)
-                    if variant.proof
-                    else _book_note(product.coupons, words)
-                    if variant.person is None
-                    else text_in(catalogue.people[variant.person].note, words.language)
-                ),
-                price=price_of(variant.price, words),
-                count=counts.get(variant.number, 0),
-                minus=Key(
-                    f"minus.{variant.number}",
-                    "",
-                    "minus",
-                    Minus(variant.number) if counts.get(variant.number, 0) > 0 and not here.awaiting else None,
-                ),
-                plus=Key(
-                    f"plus.{variant.number}",
-                    "",
-                    "plus",
-                    Plus(variant.number)
-                    if can_add(visit, here, variant.number, context) and not here.awaiting
-                    else None,
-                ),
-            )
-            for variant in variants
-        ),
-        notice=notice,
-    )
-
-
-def _free_help(catalogue: Catalogue, product: str, words: Words) -> str:
-    """Who enters free, said before anybody has to ask."""
-    for variant in catalogue.variants_of(product):
-        if variant.person is not None and variant.price.minor == 0:
-            person = catalogue.people[variant.person]
-            return words(
-                "people.help_free", name=text_in(person.name, words.language), note=text_in(person.note, words.language)
-            )
-    return ""
-
-
-def _in_two_lines(catalogue: Catalogue, lines: tuple[Line, ...], words: Words) -> str:
-    """Person types where there is little room: more than two stand on two lines."""
-    if len(lines) <= 2:
-        return people_text(catalogue, lines, words)
-    half = (len(lines) + 1) // 2
-    return people_text(catalogue, lines[:half], words) + "\n" + people_text(catalogue, lines[half:], words)
-
-
-def _book_note(coupons: int, words: Words) -> str:
-    return words("count.coupons", n=coupons) if coupons else words("count.each")
-
-
-def _basket(visit: Visit, here: Basket, context: Context, words: Words) -> BasketView:
-    catalogue = visit.sold
-    order = order_of_lines(catalogue, visit.basket)
-    assert order is not None
-    free = order.total.minor == 0
-    stub = Stub(StubKind.ONWARD, words("basket.issue" if free else "basket.pay"), "next", "next", Next())
-    reduced = {line.product.tax_bp for line in order.lines}
-    mark_rate = min(reduced) if len(reduced) > 1 else None
-    held = ""
-    slots = [(slot, count) for _, slot, count in groups(visit) if slot is not None]
-    if slots:
-        held = words(
-            "basket.held",
-            time=clock_text(slots[0][0].starts_at, catalogue),
-            n=slots[0][1],
-        )
-    notice = here.notice
-    return BasketView(
-        frame=frame_of(
-            visit,
-            context,
-            words,
-            question=words("basket.question"),
-            bar=choosing_bar(visit, words, stub),
-        ),
-        lines=basket_lines(visit, context, words, mark_rate=mark_rate),
-        taxes=tuple(
-            TaxView(
-                rate=words(
-                    "tax.rate",
-                    rate=_rate(tax.rate_bp),
-                    mark=f" {TAX_REDUCED_MARK}" if tax.rate_bp == mark_rate else "",
-                ),
-                gross=amount_of(tax.gross, words.language),
-                label=words("tax.within"),
-                tax=amount_of(tax.tax, words.language),
-            )
-            for tax in order.tax
-        ),
-        keys=(
-            Key("another", words("basket.another"), "plus", AddAnother()),
-            Key("change", words("basket.change"), "pencil", ChangeLines()),
-        ),
-        notice="" if notice is None else words(f"notice.{notice}.text"),
-        notice_bold="" if notice is None else words(f"notice.{notice}"),
-        held=held,
-        notes=words.count("basket.notes_free" if free else "basket.notes", order.ticket_count),
-    )
-
-
-def _rate(rate_bp: int) -> str:
-    return f"{rate_bp / 100:g}"
-
-
-def basket_lines(visit: Visit, context: Context, words: Words, *, mark_rate: int | None) -> tuple[LineView, ...]:
-    """The rows of a basket: one a line, or one a product where there are many, and the last one for what does not fit."""
-    catalogue = visit.sold
-    bundles: list[tuple[Line, ...]] = [(line,) for line in visit.basket]
-    if len(bundles) > LINES_SHOWN_MAX:
-        by_group: dict[tuple[str, Slot | None], list[Line]] = {}
-        for line in visit.basket:
-            by_group.setdefault((catalogue.variants[line.variant].product, line.slot), []).append(line)
-        bundles = [tuple(lines) for lines in by_group.values()]
-    rest = bundles[LINES_SHOWN_MAX - 1 :] if len(bundles) > LINES_SHOWN_MAX else []
-    shown = bundles[: LINES_SHOWN_MAX - 1] if rest else bundles
-    views = [_line(visit, lines, context, words, mark_rate=mark_rate) for lines in shown]
-    if rest:
-        lines = tuple(line for bundle in rest for line in bundle)
-        views.append(
-            LineView(
-                picture="",
-                title=words("basket.rest", n=len(rest)),
-                note="",
-                count=words("line.count", n=sum(line.count for line in lines)),
-                amount=amount_of(_sum(catalogue, lines), words.language),
-            )
-        )
-    return tuple(views)
-
-
-def _line(visit: Visit, lines: tuple[Line, ...], context: Context, words: Words, *, mark_rate: int | None) -> LineView:
-    catalogue = visit.sold
-    product = catalogue.products[catalogue.variants[lines[0].variant].product]
-    today = context.catalogue.venue.day.of(context.now)
-    if lines[0].slot is not None:
-        note = f"{day_text(today, words)} {from_text(lines[0].slot, catalogue, words)}"
-    elif product.validity_days > 1:
-        note = words("ticket.until", date=day_text(today + timedelta(days=product.validity_days - 1), words))
-    else:
-        note = f"{day_text(today, words)}{words('line.gap')}{text_in(product.note, words.language)}"
-    title = line_title(catalogue, lines[0], words) if len(lines) == 1 else text_in(product.name, words.language)
-    if len(lines) > 1:
-        note = people_text(catalogue, lines, words) or note
-    if mark_rate is not None and product.tax_bp == mark_rate:
-        title += f" {TAX_REDUCED_MARK}"
-    return LineView(
-        picture=product.picture,
-        title=title,
-        note=note,
-        count=words("line.count", n=sum(line.count for line in lines)),
-        amount=price_of(_sum(catalogue, lines), words),
-    )
-
-
-def _sum(catalogue: Catalogue, lines: tuple[Line, ...]) -> Money:
-    result = Money(0, catalogue.venue.currency)
-    for line in lines:
-        result += catalogue.variants[line.variant].price * line.count
-    return result
-
-
-def _change(visit: Visit, context: Context, words: Words) -> ChangeView:
-    rows: list[tuple[LineView, Key]] = []
-    for product, slot, _ in groups(visit)[:LINES_SHOWN_MAX]:
-        lines = tuple(
-            line for line in visit.basket if line.slot == slot and visit.sold.variants[line.variant].product == product
-        )
-        slot_id = "" if slot is None else slot.slot
-        name = f"edit.{product}" + (f".{slot_id}" if slot_id else "")
-        rows.append(
-            (
-                _line(visit, lines, context, words, mark_rate=None),
-                Key(name, words("change.edit"), "next", EditLine(product, slot_id)),
-            )
-        )
-    return ChangeView(
-        frame=frame_of(
-            visit,
-            context,
-            words,
-            question=words("change.question"),
-            help_line=words("change.help"),
-            bar=choosing_bar(visit, words, stub_hint(words, "change.hint")),
-        ),
-        lines=tuple(rows),
     )

@@ -12,10 +12,11 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from scanner.gate.answer import Answer
 from scanner.gate.deciding import before_settling, moment_of, policy_of, wish_of
@@ -63,7 +64,7 @@ def check(
     at: str | None = None,
     dry_run: bool = False,
 ) -> tuple[dict[str, Any], int]:
-    """(what to print, exit status). Raises WrongCall, UnknownGate, NotEnrolled and JournalBroken, each with one line to tell."""
+    """(what to print, exit status). Raises WrongCall, UnknownGate, NotEnrolled, JournalBroken and JournalDamaged, each with one line."""
     if not state_dir.is_dir():
         raise WrongCall(f"--state: there is no directory {state_dir}")
     if count is not None and not 1 <= count <= COUNT_MAX:
@@ -75,7 +76,7 @@ def check(
     try:
         return _checked(store, identity, code, gate=gate, direction=direction, count=count, at=at, dry_run=dry_run)
     except JournalDamaged as error:
-        if identity.role is not Role.GATE:
+        if identity.role is not Role.GATE or dry_run:
             raise
         store.close()
         journal, _ = open_or_set_aside(state, clock=SystemClock(), random_bytes=os.urandom, condemned=str(error))
@@ -96,7 +97,10 @@ def _checked(
     at: str | None,
     dry_run: bool,
 ) -> tuple[dict[str, Any], int]:
-    store.refresh()
+    try:
+        store.refresh()
+    except DBAPIError as error:
+        raise JournalDamaged(f"journal: cannot be read ({error.orig})") from error
     catalogue = store.known.catalogue
     place = _place(gate or identity.gate, catalogue)
     clock: Clock = SystemClock() if at is None else FixedClock(_instant(at, catalogue))
@@ -161,9 +165,12 @@ def _previewed(
     """What the lane would say if nobody answered its claim; reads in the lane's order."""
     at = clock.now_utc()
     seen = store.look(code, source=source, at=at)
-    with store.journal.read() as connection:
-        own = connection.dialect.has_table(connection, pending.name)
-        facts = store.overlay(connection, seen) if own else seen.facts
+    try:
+        with store.journal.read() as connection:
+            own = connection.dialect.has_table(connection, pending.name)
+            facts = store.overlay(connection, seen) if own else seen.facts
+    except DBAPIError as error:
+        raise JournalDamaged(f"journal: cannot be read ({error.orig})") from error
     wish = wish_of(facts, seen, scan, moment_of(at, heard_at=None if said else store.known.heard_at), catalogue)
     verdict = before_settling(wish)
     if isinstance(wish, Claim):
@@ -200,8 +207,15 @@ def _printed(answer: Answer) -> dict[str, Any]:
     }
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A wrong call is one line; all options are a question away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_CALL, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="kaisatsu gate check", description="One scan at a gate, as if the code had been held in front of it."
     )
     parser.add_argument("code", metavar="CODE", help="the text of the QR, or the digits under it")

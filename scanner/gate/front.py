@@ -9,6 +9,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+import structlog
+from sqlalchemy.exc import DBAPIError
+
 from scanner.gate import ledger, views
 from scanner.gate.answer import Answer
 from scanner.gate.lane import Lane
@@ -16,6 +19,8 @@ from scanner.view import RECENT_MAX, GateView, Key, KeyPress, Recent, ViewKind
 from sync.operation import ReleaseReason
 from tickets.admission import Direction, Passage, VerdictKind
 from tickets.clock import Clock
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -123,6 +128,10 @@ class Front:
         today = catalogue.venue.day.of(at)
         if today == self._day:
             return
+        try:
+            with self._lane.store.journal.read() as connection:
+                self._admitted = ledger.units_since(connection, catalogue.venue.day.starts(today))
+        except DBAPIError as error:
+            _log.error("count_unread", why=str(error.orig))  # a number on the screen never keeps a verdict from it
+            return
         self._day = today
-        with self._lane.store.journal.read() as connection:
-            self._admitted = ledger.units_since(connection, catalogue.venue.day.starts(today))

@@ -50,8 +50,8 @@ from tickets.ids import OP_ID_BYTES, OpId, RandomBytes, TicketId
 UNCHAINED_MAX = 64
 """Settled scans kept in memory while the journal cannot be written. What does not fit is settled at the next start."""
 
-CHECKPOINT_COMMITS = 100
-"""About half the pages after which SQLite would do it by itself, in the middle of a scan."""
+CHECKPOINT_COMMITS = 200
+"""About the pages after which SQLite would do it by itself, in the middle of a scan."""
 
 _log = structlog.get_logger()
 
@@ -186,8 +186,8 @@ class Lane:
 
     def finish(self) -> None:
         """Chain what has been settled and shown. After the light; raises JournalDamaged alone."""
+        self._tidy()  # before the commit: the first one after it starts the log anew and syncs twice
         if not self._unchained:
-            self._tidy()
             return
         try:
             with ledger.durable(self._journal) as connection:
@@ -196,7 +196,6 @@ class Lane:
             _log.error("scan_unchained", scans=len(self._unchained), why=str(error))
             return
         self._forget(chained)
-        self._tidy()
 
     def release(self, of: OpId, reason: ReleaseReason) -> bool:
         """Give a use back: nobody passed, or staff undid it. False when it could not be, or had been before."""

@@ -9,6 +9,7 @@ Without a usable cache a gate works from codes and journal alone and says so; it
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -147,7 +148,10 @@ class Store:
         """Asked outside of any transaction: this happens at each scan, and a transaction costs ten times the question."""
         with self.journal.engine.connect() as connection:
             raw: Any = connection.connection.dbapi_connection
-            return int(raw.execute("PRAGMA data_version").fetchone()[0])
+            try:
+                return int(raw.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return -1  # whoever reads next hears of it in the words that everyone here catches
 
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)

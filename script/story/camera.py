@@ -27,8 +27,8 @@ class Camera:
         self._count = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def show(self, paper: Path, *, frames: int = 3) -> None:
-        """Hold a picture of paper before the camera for a few frames."""
+    def show(self, paper: Path, *, frames: int = 1) -> None:
+        """Hold a picture of paper before the camera. The reader takes each picture in its folder as one presentation."""
         picture = cv2.imread(str(paper))
         assert picture is not None, f"{paper} is a picture"
         angle = self._random.uniform(-9, 9)

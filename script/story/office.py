@@ -35,7 +35,7 @@ class Office:
         return self._get("/today")
 
     def sale_numbers(self) -> list[str]:
-        return re.findall(r"<td><b>([^<]+-\d{6}-\d{4})</b>", self.today())
+        return re.findall(r">([^<>\s]+-\d{6}-\d{4})<", self.today())
 
     def admitted(self) -> int:
         """The figure of people let in, as the page says it."""

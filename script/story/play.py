@@ -17,21 +17,22 @@ from PIL import Image, ImageGrab
 from scanner.view import GateView
 from script.story.office import Office
 from script.story.pointer import Pointer
-from script.story.processes import StoryError, run
+from script.story.processes import StoryError
 from script.story.report import Report
 from script.story.staff import Staff
 from script.story.venue import Display, Placed, Venue
-from sync import granted
+from sync import cache, granted
+from sync.state import StateDir
 from sync.store import open_engine, reading
 from tickets.admission import Reason, VerdictKind
 from tickets.code import parse, public_key, verify
+from tickets.ids import ticket_id
+from tickets.life_cycle import TicketState
 
 KIOSK = Placed(left=0, top=0, width=1080, height=1920)
 GATE = Placed(left=1080, top=0, width=720, height=1280)
 FIRST_SALE = 13
 CANCEL_S_MAX = 2.0
-OUT_OF_VIEW_S = 1.6
-"""The reader wants a code out of view for a second and a half before the same one counts as shown again."""
 
 
 class Story:
@@ -287,9 +288,6 @@ class Story:
 
     def look(self, paper: Path) -> GateView:
         assert self._staff is not None
-        self.venue.camera.take_away()
-        time.sleep(OUT_OF_VIEW_S)
-        self.venue.camera.take_away()
         self._staff.look_away()
         self.venue.camera.show(paper)
         return self._staff.verdict()
@@ -349,8 +347,16 @@ class Story:
             return granted.catalogue_text(connection) is not None and bool(granted.keys(connection))
 
     def _gate_has_cancelled(self, ticket: str) -> bool:
-        """By asking the gate's own rules, without a scan and without a trace."""
-        code = next(code for code in self._codes.values() if code and parse(code).ticket.ticket_id.hex() == ticket)
-        state = str(self._work / "gate-state")
-        done = run(["scanner.gate.check", code, "--dry-run", "--state", state])
-        return bool(done.stdout) and json.loads(done.stdout)["reason"] == Reason.CANCELLED
+        """Whether the gate's own cache says so: what its next scan of the ticket will look up."""
+        state = StateDir(self._work / "gate-state")
+        with reading(open_engine(state.journal)) as connection:
+            generation = granted.generation(connection)
+        if generation is None:
+            return False
+        held = cache.Cache.open(state.cache(generation))
+        try:
+            with held.engine.begin() as connection:
+                found = cache.find(connection, ticket_id(ticket))
+        finally:
+            held.close()
+        return found is not None and found.state is TicketState.CANCELLED

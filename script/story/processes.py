@@ -39,6 +39,7 @@ class Program:
         self.log = logs / f"{name}.log"
         self.lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._ready = threading.Event()
+        self._ready_at = 0.0
         self._notify: socket.socket | None = None
         environment = {**os.environ, **(env or {})}
         if notifies:
@@ -69,7 +70,8 @@ class Program:
         assert self._notify is not None
         with contextlib.suppress(OSError):
             while True:
-                if b"READY=1" in self._notify.recv(4096):
+                if b"READY=1" in self._notify.recv(4096) and not self._ready.is_set():
+                    self._ready_at = time.monotonic()
                     self._ready.set()
 
     def wait_ready(self, *, timeout_s: float = 60) -> None:
@@ -79,6 +81,12 @@ class Program:
             self._check_alive()
             if time.monotonic() > deadline:
                 raise StoryError(f"{self.name} was not ready after {timeout_s:.0f} s; its log: {self.log}")
+
+    @property
+    def ready_after_s(self) -> float:
+        """From the start of the process to its READY, which has come."""
+        assert self._ready.is_set(), "wait_ready comes first"
+        return self._ready_at - self.started_at
 
     def wait_line(self, event: str, *, timeout_s: float = 60) -> dict[str, Any]:
         """The next JSON line whose "event" is `event`; those before it are passed over."""

@@ -108,15 +108,14 @@ class Venue:
                     "left_px": left,
                     "top_px": top,
                     "show_cursor": not self._headless,
-                    "sound": not self._headless,
                     "say_targets": str(self.targets),
                 },
             },
             ["sync", "printer", "kiosk"],
         )
-        self._daemon("kiosk", "sync", "sync").wait_ready()
-        self._daemon("kiosk", "printer", "printer").wait_ready()
-        self._daemon("kiosk", "kiosk", "kiosk").wait_ready()
+        self.start_daemon("kiosk", "sync", "sync").wait_ready()
+        self.start_daemon("kiosk", "printer", "printer").wait_ready()
+        self.start_daemon("kiosk", "kiosk", "kiosk").wait_ready()
 
     def open_gate(self) -> None:
         left, top, width, height = self.gate_at.left, self.gate_at.top, self.gate_at.width, self.gate_at.height
@@ -139,12 +138,12 @@ class Venue:
             },
             ["sync", "reader", "gate", "gate-screen"],
         )
-        self._daemon("gate", "sync", "sync").wait_ready()
+        self.start_daemon("gate", "sync", "sync").wait_ready()
         # Screen and reader look for the gate until it is there, so the three may start together.
         together = [
-            self._daemon("gate", "gate", "scanner.gate"),
-            self._daemon("gate", "gate-screen", "scanner.screen"),
-            self._daemon("gate", "reader", "scanner.reading"),
+            self.start_daemon("gate", "gate", "scanner.gate"),
+            self.start_daemon("gate", "gate-screen", "scanner.screen"),
+            self.start_daemon("gate", "reader", "scanner.reading"),
         ]
         for program in together:
             program.wait_ready()
@@ -155,15 +154,16 @@ class Venue:
         run_dir.mkdir(exist_ok=True)
         file = self.directory / f"{device}.toml"
         head = {"device": {"state_dir": str(self.directory / f"{device}-state"), "run_dir": str(run_dir)}}
-        file.write_text(
-            "\n".join(_toml(name, section) for name, section in {**head, **sections}.items()), encoding="utf-8"
-        )
+        # Whoever plays with the line wants it back at once. In a venue the pauses grow longer, so that a thousand devices are gentle.
+        everything = {**head, "sync": {"backoff_s_max": 2.0}, **sections}
+        file.write_text("\n".join(_toml(name, section) for name, section in everything.items()), encoding="utf-8")
         only = [word for daemon in daemons for word in ("--only", daemon)]
         done = run(["config", "config", "write", "--file", str(file), *only])
         if done.returncode != 0:
             raise StoryError(done.stderr.strip())
 
-    def _daemon(self, device: str, daemon: str, module: str) -> Program:
+    def start_daemon(self, device: str, daemon: str, module: str) -> Program:
+        """Start one daemon of an open device, as systemd would; again, after `stop`. It may not be ready yet."""
         settings = self.directory / f"{device}-run" / f"{daemon}.json"
         environment = dict(self._environment) if daemon in ("kiosk", "gate-screen") else {}
         name = f"{device}-{daemon}"
@@ -202,7 +202,7 @@ class Venue:
     def start_again(self, name: str) -> None:
         """A daemon that has ended, with the settings it had; what its service would do."""
         self.stop(name)
-        self._daemon(*self._daemons[name])
+        self.start_daemon(*self._daemons[name])
 
     def close(self) -> None:
         for program in reversed(self._programs.values()):

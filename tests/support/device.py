@@ -63,9 +63,9 @@ def _device(directory: Path, role: Role, *, label: str, seed: int, lease: int, s
             kid=KID if kiosk else None,
         )
     )
-    state.save_key("identity.key", identity_key)
+    state.save_key("identity/key", identity_key)
     if kiosk:
-        state.save_key("selling.key", selling_key)
+        state.save_key("selling/key", selling_key)
     journal = open_journal(state, clock=SystemClock(), random_bytes=_counting(seed))
     slot = _grant(journal, hub_key, selling_key, lease=lease, sixes=sixes)
     return Device(state, run_dir, journal, hub_key, selling_key, slot)

@@ -144,7 +144,7 @@ class GateDevice:
                 gate=self.gate if self.role is Role.GATE else None,
             )
         )
-        self.state.save_key("identity.key", key_of(f"gate {self.gate}"))
+        self.state.save_key("identity/key", key_of(f"gate {self.gate}"))
 
     def journal(self) -> Journal:
         return open_journal(self.state, clock=self.clock, random_bytes=self.random_bytes)

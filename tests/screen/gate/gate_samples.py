@@ -68,15 +68,15 @@ def verdict(kind: VerdictKind, reason: Reason | None = None, language: str = "ja
     return GateView(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def every_view() -> list[GateView]:
+    """Each kind of view in each language, as packets would bring them."""
+    return [view for view in _views().values() if view is not None]
+
+
 def samples() -> dict[str, Showing]:
     """Name -> what is shown. Names tell what a picture must show."""
-    views = _by_hand()
-    for language, catalogue in CATALOGUES.items():
-        for kind, reason in catalogue:
-            if kind is VerdictKind.REFUSE or (kind is VerdictKind.ATTENTION and reason is not None):
-                views[f"{kind}-{reason}.{language}"] = verdict(kind, reason, language)
     shown = {}
-    for name, view in views.items():
+    for name, view in _views().items():
         if view is None:
             shown[name] = Showing()
         elif view.kind is ViewKind.READY:
@@ -84,6 +84,15 @@ def samples() -> dict[str, Showing]:
         else:
             shown[name] = Showing().received(ready(), now_s=0).received(view, now_s=0)
     return shown
+
+
+def _views() -> dict[str, GateView | None]:
+    views = _by_hand()
+    for language, catalogue in CATALOGUES.items():
+        for kind, reason in catalogue:
+            if kind is VerdictKind.REFUSE or (kind is VerdictKind.ATTENTION and reason is not None):
+                views[f"{kind}-{reason}.{language}"] = verdict(kind, reason, language)
+    return views
 
 
 def _by_hand() -> dict[str, GateView | None]:

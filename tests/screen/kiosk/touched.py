@@ -69,6 +69,9 @@ def main(size: str, out: Path) -> None:  # noqa: C901 a story in one piece
     said: dict[str, object] = {}
 
     def look() -> dict[str, object]:
+        """What the kiosk has said last; nothing before its first frame."""
+        if not targets.exists():
+            return {"screen": "", "targets": {}, "enabled": {}}
         return json.loads(targets.read_text(encoding="utf-8"))
 
     def tap(name: str) -> None:
@@ -81,7 +84,7 @@ def main(size: str, out: Path) -> None:  # noqa: C901 a story in one piece
         touch.touch_up()
         Clock.tick_draw()
         Window.dispatch("on_draw")
-        Window.flip()
+        Window.dispatch("on_flip")
         glFinish()
         touch_ms.append(round((time.monotonic() - start) * 1000, 1))
 

@@ -24,10 +24,10 @@ def test_a_kiosk_holds_both_keys_and_a_certificate_a_gate_only_its_identity(kios
     assert kiosk.identity.kid is not None
     assert kiosk.state.selling_key()
     assert gate.identity.gate == "A"
-    assert not (gate.state.path / "selling.key").exists()
+    assert not (gate.state.path / "selling/key").exists()
     for device in (kiosk, gate):
         assert device.identity.hub_key == device.hub.node.public
-        assert (device.state.path / "identity.key").stat().st_mode & 0o077 == 0
+        assert (device.state.path / "identity/key").stat().st_mode & 0o077 == 0
         assert not (device.state.path / "enrolling").exists()
         assert device.journal.incarnation == 1
 

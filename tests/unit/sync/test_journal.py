@@ -270,11 +270,9 @@ def test_two_processes_hammer_one_chain(tmp_path: Path) -> None:
                 raw = connection.connection.dbapi_connection
                 assert raw is not None
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    # To the end through the same buffer that the first line came from: communicate() would pass over what it holds.
-    said = [{int(line) for line in process.stdout.read().split()} for process in processes if process.stdout]
-    for process in processes:
-        process.wait(timeout=60)
-    assert [process.returncode for process in processes] == [0, 0]
+    # Read through the same buffer as the first line: communicate() would miss what that has read ahead.
+    said = [{int(line) for line in process.stdout or ()} for process in processes]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
     made.verify()
     assert len(bodies(made)) == 1 + 60 + 60 + 30
     assert len(said[0]) == len(said[1]) == 60

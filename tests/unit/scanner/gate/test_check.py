@@ -154,6 +154,18 @@ def test_a_broken_journal_is_set_aside_told_and_the_answer_given(
     assert (device.path / "journal.001.db").is_file()
 
 
+def test_a_journal_that_is_no_database(capsys: pytest.CaptureFixture[str], device: GateDevice) -> None:
+    for file in device.path.glob("journal.db*"):
+        file.unlink()
+    (device.path / "journal.db").write_bytes(b"what a disk makes of it when it dies" * 300)
+    status, said, err = run(capsys, device, signed("t"), "--at", AT, "--dry-run")
+    assert (status, said, err.count("\n")) == (1, {}, 1)
+    assert not list(device.path.glob("journal.0*"))  # a dry run sets nothing aside
+    status, said, err = run(capsys, device, signed("t"), "--at", AT)
+    assert (status, said["verdict"], said["trouble"]) == (3, "refuse", "no_catalogue")
+    assert (device.path / "journal.001.db").is_file()
+
+
 def test_a_kiosks_journal_is_never_set_aside_from_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     kiosk = GateDevice(tmp_path, gate="K1", role=Role.KIOSK)
     journal = kiosk.journal()
