@@ -65,9 +65,7 @@ def open_payments(ledger: Ledger) -> tuple[OpenPayment, ...]:
         if record is not None:
             amount = record.amount
             found.append(
-                OpenPayment(
-                    row.attempt_id, record.number, row.state, amount.minor, amount.currency, row.at.isoformat()
-                )
+                OpenPayment(row.attempt_id, record.number, row.state, amount.minor, amount.currency, row.at.isoformat())
             )
     return tuple(found)
 
