@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from hub.errors import BadRequest, EpochPassed
 from hub.services import feed, venue
 from hub.tables import claim_answer, release, selling_key, stamp, ticket, used
-from sync.claim import ClaimMessage, answer_from_row, answer_to_row
+from sync.claim import UNITS_MAX, ClaimMessage, answer_from_row, answer_to_row
 from sync.conflict import Conflict, CountedUse, conflicts
 from sync.operation import Admission, Mode
 from sync.protocol import ReleaseMessage
@@ -92,9 +92,9 @@ def cap_of(connection: Connection, found: LedgerTicket, window: str) -> int:
 
 
 def uses_of(connection: Connection, ticket_id: TicketId) -> tuple[Use, ...]:
-    """Every unreleased use, oldest first."""
+    """Every unreleased use in the order in which they reached this arbiter. Their times are of many clocks and order nothing."""
     rows = connection.execute(
-        select(used).where(used.c.ticket == ticket_id, used.c.released == 0).order_by(used.c.at, used.c.op)
+        select(used).where(used.c.ticket == ticket_id, used.c.released == 0).order_by(used.c.arrival, used.c.op)
     )
     return tuple(
         Use(
@@ -107,6 +107,11 @@ def uses_of(connection: Connection, ticket_id: TicketId) -> tuple[Use, ...]:
         )
         for row in rows
     )
+
+
+def _next_arrival(connection: Connection, ticket_id: TicketId) -> int:
+    """The number of the next use of a ticket, released ones counted. Call it under the ticket's lock."""
+    return int(connection.scalar(select(func.max(used.c.arrival)).where(used.c.ticket == ticket_id)) or 0) + 1
 
 
 def claim(connection: Connection, message: ClaimMessage, *, device: DeviceId, now: datetime) -> Granted | Denied:
@@ -171,6 +176,7 @@ def _decide(
             "epoch": EPOCH,
             "released": 0,
             "device": device,
+            "arrival": _next_arrival(connection, ticket_id),
         },
     )
     feed.touch(connection, "used", [op])
@@ -180,13 +186,20 @@ def _decide(
 def _against(
     message: ClaimMessage, all_uses: tuple[Use, ...], uses: tuple[Use, ...], *, cap: int, spent: int
 ) -> Denied | None:
-    """What stands in a claim's way: direction for re-entry and exit, the cap for entry."""
-    inside = bool(all_uses) and all_uses[-1].passage is not Passage.EXIT
+    """What stands in a claim's way: direction for re-entry and exit, the cap for entry.
+
+    The direction is the last that arrived here. Each exit is good for one re-entry, counted, within its own window: gates upload
+    late, and then the last to arrive is not the last that happened.
+    """
     match message.kind:
         case Passage.EXIT:
+            inside = bool(all_uses) and all_uses[-1].passage is not Passage.EXIT
             return None if inside else Denied(Reason.NOT_INSIDE)
         case Passage.REENTRY:
-            return Denied(Reason.ALREADY_USED, all_uses[-1]) if inside or not all_uses else None
+            exits = sum(use.passage is Passage.EXIT for use in uses)
+            returned = sum(use.passage is Passage.REENTRY for use in uses)
+            outside = bool(uses) and uses[-1].passage is Passage.EXIT and exits > returned
+            return None if outside else Denied(Reason.ALREADY_USED, all_uses[-1] if all_uses else None)
         case Passage.ENTRY:
             if message.units < 1:
                 raise BadRequest("an entry takes at least one unit")
@@ -198,8 +211,10 @@ def _against(
 
 def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reason | None:
     """Take an uploaded admission into the ledger: whoever was let in was let in. Returns what is wrong with it (it is counted all the
-    same), or None.
+    same), or None. Raises BadRequest for units that no scan can have.
     """
+    if not 0 <= what.units <= UNITS_MAX:
+        raise BadRequest(f"units go from 0 to {UNITS_MAX}")
     op, ticket_id = parse_op_id(what.op), parse_ticket_id(what.ticket)
     wrong = None
     found = lock_ticket(connection, ticket_id)
@@ -209,8 +224,8 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reaso
     at = stamp(datetime.fromisoformat(what.at))
     attention = what.attention.value if what.attention else None
     if connection.scalar(select(used.c.op).where(used.c.op == op)) is not None:
-        # Its claim was granted here; the light came a little later, and that is the time people remember.
-        connection.execute(update(used).where(used.c.op == op).values(at=at, attention=attention))
+        # Its claim was granted here. The time stays the arbiter's: the gate's clock may be off by any amount.
+        connection.execute(update(used).where(used.c.op == op).values(attention=attention))
     else:
         released = connection.scalar(select(release.c.of).where(release.c.of == op)) is not None
         connection.execute(
@@ -228,6 +243,7 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reaso
                 "released": int(released),
                 "device": device,
                 "attention": attention,
+                "arrival": _next_arrival(connection, ticket_id),
             },
         )
     feed.touch(connection, "used", [op])

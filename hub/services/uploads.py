@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from hub.errors import ChainFork, ChainGap, SegmentRefused
+from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
 from hub.services.devices import KnownDevice
 from hub.services.effects import apply
 from hub.tables import chain, operation, stamp, trouble
@@ -98,7 +98,7 @@ def _take(
     except MessageError as error:
         # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
         op, status, reason = OpId(digest[:16]), Status.REJECTED, str(error)[:200]
-    except (ValueError, OverflowError, DBAPIError) as error:
+    except (HubError, ValueError, OverflowError, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         status, reason = Status.REJECTED, f"cannot be applied: {cause}"[:200]
     connection.execute(
