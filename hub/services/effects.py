@@ -63,7 +63,7 @@ def apply(connection: Connection, what: Operation | UnknownKind, *, sender: Know
         case PaymentDoubt():
             return _doubt(connection, what, sender)
         case Admission():
-            wrong = ledger.admit(connection, what, device=sender.device)
+            wrong = ledger.admit(connection, what, device=sender.device, now=now)
             return ACCEPTED if wrong is None else (Status.CONFLICT, wrong.value)
         case Refusal():
             return _refusal(connection, what, sender)

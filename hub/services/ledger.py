@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from hub.errors import BadRequest, EpochPassed
-from hub.services import feed, venue
+from hub.services import attention, feed, venue
 from hub.tables import claim_answer, release, selling_key, stamp, ticket, used
+from sync import certificate
+from sync.certificate import Certificate
 from sync.claim import UNITS_MAX, ClaimMessage, answer_from_row, answer_to_row
 from sync.conflict import Conflict, CountedUse, conflicts
 from sync.operation import Admission, Mode
@@ -47,31 +49,57 @@ def lock_ticket(connection: Connection, ticket_id: TicketId) -> LedgerTicket | N
     return None if row is None else LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
 
 
-def insert_from_code(connection: Connection, ticket_id: TicketId, text: str) -> Reason | None:
-    """Make a row of a ticket that no upload has told of yet, from its own code, if a key known here signed it. Else why not."""
+def insert_from_code(
+    connection: Connection, ticket_id: TicketId, text: str, *, device: DeviceId, now: datetime
+) -> Reason | None:
+    """Make a row of a ticket that no upload has told of yet, from its own code, if a key known here signed it. Else why not.
+
+    A code that its key's certificate does not allow, or of a key that is revoked, makes a row that is blocked (and the answer is
+    BLOCKED): whoever sold it, no gate admits it until the office has looked.
+    """
     try:
         code = parse(text)
     except CodeError:
         return Reason.UNKNOWN
     if code.ticket.ticket_id != ticket_id:
         return Reason.UNKNOWN
-    key = connection.execute(select(selling_key.c.public).where(selling_key.c.kid == code.ticket.kid)).first()
+    key = connection.execute(select(selling_key).where(selling_key.c.kid == code.ticket.kid)).first()
     if key is None:
         return Reason.ISSUER_UNKNOWN
     if not verify(code, public_key(key.public)):
         return Reason.FORGED
-    connection.execute(insert(ticket), _row_from_code(code.ticket))
+    outside = _outside(connection, code.ticket, certificate.read(key.certificate), revoked=key.revoked_at is not None)
+    state = TicketState.VALID if outside is None else TicketState.BLOCKED
+    connection.execute(insert(ticket), _row_from_code(code.ticket, state))
     feed.touch(connection, "ticket", [ticket_id])
-    return None
+    if outside is None:
+        return None
+    detail = f"{ticket_id.hex()}: {outside}"
+    attention.note_trouble(connection, device=device, kind="certificate", detail=detail, now=now)
+    return Reason.BLOCKED
 
 
-def _row_from_code(code: TicketCode) -> dict[str, Any]:
+def _outside(connection: Connection, code: TicketCode, held: Certificate, *, revoked: bool) -> str | None:
+    """Why a ticket is none that its key may sign, as far as this hub knows; None where it may. Nothing proves when a code was signed,
+    so a revoked key vouches for no ticket that was not known before.
+    """
+    if revoked:
+        return f"signed with key {held.kid.hex()}, which is revoked"
+    catalogue = venue.find_catalogue(connection)
+    found = catalogue.product_of(code.variant) if catalogue else None
+    product = None if found is None else found.product
+    if certificate.covers(held, not_before=code.not_before, expires=code.expires, product=product):
+        return None
+    return f"not covered by the certificate of key {held.kid.hex()}"
+
+
+def _row_from_code(code: TicketCode, state: TicketState) -> dict[str, Any]:
     return {
         "ticket": code.ticket_id,
         "kid": code.kid,
         "variant": code.variant,
         "uses": code.uses,
-        "state": TicketState.VALID,
+        "state": state,
         "not_before": code.not_before,
         "expires": code.expires,
         "language": from_number(code.language),
@@ -147,7 +175,7 @@ def _decide(
     if found is None:
         why = Reason.UNKNOWN
         if message.code is not None:
-            why = insert_from_code(connection, ticket_id, message.code) or why
+            why = insert_from_code(connection, ticket_id, message.code, device=device, now=now) or why
             found = lock_ticket(connection, ticket_id)
         if found is None:
             return Denied(why)
@@ -209,7 +237,7 @@ def _against(
             return None
 
 
-def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reason | None:
+def admit(connection: Connection, what: Admission, *, device: DeviceId, now: datetime) -> Reason | None:
     """Take an uploaded admission into the ledger: whoever was let in was let in. Returns what is wrong with it (it is counted all the
     same), or None. Raises BadRequest for units that no scan can have.
     """
@@ -219,13 +247,13 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reaso
     wrong = None
     found = lock_ticket(connection, ticket_id)
     if found is None and what.code is not None:
-        wrong = insert_from_code(connection, ticket_id, what.code)
+        wrong = insert_from_code(connection, ticket_id, what.code, device=device, now=now)
         found = lock_ticket(connection, ticket_id)
     at = stamp(datetime.fromisoformat(what.at))
-    attention = what.attention.value if what.attention else None
+    looked_at = what.attention.value if what.attention else None
     if connection.scalar(select(used.c.op).where(used.c.op == op)) is not None:
         # Its claim was granted here. The time stays the arbiter's: the gate's clock may be off by any amount.
-        connection.execute(update(used).where(used.c.op == op).values(attention=attention))
+        connection.execute(update(used).where(used.c.op == op).values(attention=looked_at))
     else:
         released = connection.scalar(select(release.c.of).where(release.c.of == op)) is not None
         connection.execute(
@@ -242,7 +270,7 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId) -> Reaso
                 "epoch": what.epoch,
                 "released": int(released),
                 "device": device,
-                "attention": attention,
+                "attention": looked_at,
                 "arrival": _next_arrival(connection, ticket_id),
             },
         )

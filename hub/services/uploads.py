@@ -14,9 +14,10 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
+from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import apply
-from hub.tables import chain, operation, stamp, trouble
+from hub.tables import chain, operation, stamp
 from sync.chain import ZERO_HASH, Segment, verify
 from sync.errors import MessageError, SegmentError, SyncError
 from sync.operation import UnknownKind, from_body, op_of
@@ -66,15 +67,6 @@ def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, no
     if segment.last > seq:
         _move_head(connection, segment, exists=head is not None)
     return tuple(answers)
-
-
-def note_trouble(connection: Connection, *, device: bytes | None, kind: str, detail: str, now: datetime) -> None:
-    """Put something on record that a person should look at. The same thing said again is not listed twice."""
-    same = select(trouble.c.number).where(
-        trouble.c.device == device, trouble.c.kind == kind, trouble.c.detail == detail
-    )
-    if connection.scalar(same) is None:
-        connection.execute(insert(trouble), {"at": stamp(now), "device": device, "kind": kind, "detail": detail})
 
 
 def _take(
