@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from hub.errors import BadRequest, EpochPassed
 from hub.services import attention, feed, venue
@@ -183,7 +183,7 @@ def _decide(
     uses = tuple(use for use in all_uses if use.window == message.window)
     cap, spent = cap_of(connection, found, message.window), sum(use.units for use in uses)
     if any(use.op == op for use in all_uses):  # its admission was uploaded before its claim came
-        return Granted(EPOCH, None if found.uses == 0 else max(0, cap - spent))
+        return Granted(EPOCH, None if cap == 0 else max(0, cap - spent))
     if found.state is not TicketState.VALID:
         return Denied(Reason(found.state.value))
     refused = _against(message, all_uses, uses, cap=cap, spent=spent)
@@ -308,19 +308,23 @@ def give_back(connection: Connection, message: ReleaseMessage, *, device: Device
 
 
 def all_conflicts(connection: Connection) -> tuple[Conflict, ...]:
-    """Every use beyond a cap, over the whole ledger. Only tickets with more than one use, or a use of several units, are looked at."""
+    """Every use beyond a cap, over the whole ledger. Only tickets with more than one use, or a use of several units, are looked at.
+    The cap is the window's: a pass without a limit of its own may have one a day.
+    """
     suspects = connection.execute(
         select(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state)
         .join(ticket, ticket.c.ticket == used.c.ticket)
-        .where(used.c.released == 0, used.c.units > 0, ticket.c.uses > 0)
+        .where(used.c.released == 0, used.c.units > 0, or_(ticket.c.uses > 0, used.c.window != ""))
         .group_by(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state)
         .having(func.sum(used.c.units) > 1)
     ).all()
     found: list[Conflict] = []
     for row in suspects:
         who = LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
-        uses = [use for use in _counted(connection, who.ticket) if use.window == row.window]
-        found.extend(conflicts(uses, cap=cap_of(connection, who, row.window)))
+        cap = cap_of(connection, who, row.window)
+        if cap:
+            uses = [use for use in _counted(connection, who.ticket) if use.window == row.window]
+            found.extend(conflicts(uses, cap=cap))
     return tuple(sorted(found, key=lambda item: (item.ticket, item.window, item.op)))
 
 
