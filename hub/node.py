@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -117,7 +117,7 @@ class HubNode:
                 return uploads.receive(connection, segment, sender=sender, now=now)
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
-                uploads.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
+                attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
             raise
 
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:

@@ -216,6 +216,7 @@ used = Table(
     Column("released", Integer, nullable=False),
     Column("device", LargeBinary, nullable=False),
     Column("attention", Text),
+    Column("arrival", _Big, nullable=False, server_default="0"),
 )
 Index("used_by_ticket", used.c.ticket, used.c.window)
 Index("used_by_at", used.c.at)

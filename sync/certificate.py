@@ -53,6 +53,16 @@ def check(text: str, signature: bytes, hub_key: bytes) -> Certificate:
     """The certificate, if the hub whose key was pinned signed it. Raises MessageError."""
     try:
         Ed25519PublicKey.from_public_bytes(hub_key).verify(signature, _CONTEXT + text.encode())
+    except (InvalidSignature, ValueError) as error:
+        raise MessageError("a certificate that this venue's hub did not sign") from error
+    return read(text)
+
+
+def read(text: str) -> Certificate:
+    """What a certificate says. For one whose signature was checked when it was stored: by `check`, or because it was made here.
+    Raises MessageError.
+    """
+    try:
         row = json.loads(text)
         return Certificate(
             kid=parse_kid(row["kid"]),
@@ -63,7 +73,17 @@ def check(text: str, signature: bytes, hub_key: bytes) -> Certificate:
             tickets_max=int(row["tickets_max"]),
             products=tuple(row["products"]),
         )
-    except InvalidSignature as error:
-        raise MessageError("a certificate that this venue's hub did not sign") from error
     except (ValueError, KeyError, TypeError) as error:
         raise MessageError(f"a certificate that cannot be read: {error}") from error
+
+
+def covers(certificate: Certificate, *, not_before: int, expires: int, product: str | None) -> bool:
+    """Whether a ticket signed by this key lies within what its certificate allows: valid at some time at which the certificate was in
+    force too, and of a product that it names. `not_before` and `expires` are the ticket code's own (nbf, exp). `product` None (the
+    ticket's variant is not known here) passes only where the certificate allows every product.
+
+    The two windows need only touch: a ticket of today begins with the business day, before a kiosk that was enrolled at noon. Whether
+    the key was revoked is not in the certificate; ask the row it came with. The number of tickets is for the hub to count.
+    """
+    in_force = not_before < certificate.expires and expires > certificate.not_before
+    return in_force and (not certificate.products or product in certificate.products)

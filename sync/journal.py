@@ -35,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 from sync import granted
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
 from sync.errors import JournalBroken
-from sync.operation import Incarnation, Operation, op_of, to_body
+from sync.operation import Incarnation, Operation, Previous, op_of, to_body
 from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
 from tickets.clock import Clock
@@ -369,7 +369,7 @@ def _birth(state: StateDir, incarnation: int, *, clock: Clock, random_bytes: Ran
     """The operation that opens an incarnation and names what is known of the one before."""
     previous = None
     if incarnation > 1:
-        previous = {"incarnation": incarnation - 1, **_last_known(state, incarnation - 1)}
+        previous = _last_known(state, incarnation - 1)
     return Incarnation(
         op=random_bytes(16).hex(),
         at=clock.now_utc().isoformat(),
@@ -378,7 +378,7 @@ def _birth(state: StateDir, incarnation: int, *, clock: Clock, random_bytes: Ran
     )
 
 
-def _last_known(state: StateDir, incarnation: int) -> dict[str, int | str | None]:
+def _last_known(state: StateDir, incarnation: int) -> Previous:
     """The head of a journal set aside, as far as it can still be read."""
     for file in sorted(state.path.glob("journal.*.db"), reverse=True):
         try:
@@ -387,5 +387,5 @@ def _last_known(state: StateDir, incarnation: int) -> dict[str, int | str | None
         except DBAPIError:
             continue
         if row is not None:
-            return {"seq": row.seq, "hash": row.hash.hex()}
-    return {"seq": None, "hash": None}
+            return Previous(incarnation, row.seq, row.hash.hex())
+    return Previous(incarnation)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, TypeAlias
+from functools import cache
+from typing import Any, ClassVar, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from sync.errors import MessageError
 from tickets.admission import Passage, Reason
@@ -19,6 +22,7 @@ from tickets.ids import OpId
 from tickets.ids import op_id as parse_op_id
 
 BODY_BYTES_MAX = 64 * 1024
+KIND_CHARS_MAX = 64
 
 
 class ReleaseReason(StrEnum):
@@ -35,6 +39,15 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Previous:
+    """What is known of where an earlier incarnation ended: its last sequence number and hash (hex), null where nobody knows."""
+
+    incarnation: int
+    seq: int | None = None
+    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Incarnation:
     """The first operation of each incarnation. `previous` is null in a device's first, else what is known of the last one's end."""
 
@@ -42,7 +55,7 @@ class Incarnation:
     op: str
     at: str
     reason: str
-    previous: dict[str, Any] | None
+    previous: Previous | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +150,7 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class PaymentDoubt:
-    """An attempt whose outcome nobody can prove yet (処理未了), or no longer in doubt: `state` unknown, stuck, or resolved as such."""
+    """An attempt whose outcome nobody can prove yet (処理未了): `state` unknown or stuck; or that is settled: paid or not_paid."""
 
     KIND: ClassVar[str] = "payment_doubt"
     op: str
@@ -227,49 +240,75 @@ def to_body(operation: Operation) -> str:
 
 
 def from_body(body: str) -> Operation | UnknownKind:
-    """The operation that a body says. Raises MessageError for anything that is none."""
+    """The operation that a body says. Raises MessageError for anything that is none: a field that is missing, or of another type
+    than its class says (a whole number is no truth value, and digits in quotes are no number). Fields of a later version are ignored.
+    """
     try:
         value = json.loads(body)
+        if not isinstance(value, dict):
+            raise TypeError("an object is expected")
         parse_op_id(value["op"])
         if datetime.fromisoformat(value["at"]).tzinfo is None:
             raise ValueError("'at' has no time zone")
-        kind = value.pop("kind")
+        kind = _checked(str, value["kind"], "kind")
+        if not 1 <= len(kind) <= KIND_CHARS_MAX or not kind.isprintable():
+            raise ValueError(f"'kind' is a word of at most {KIND_CHARS_MAX} characters")
         cls = KINDS.get(kind)
         if cls is None:
-            return UnknownKind(op=value["op"], at=value["at"], kind=str(kind))
-        return _build(cls, value)
+            return UnknownKind(op=value["op"], at=value["at"], kind=kind)
+        operation: Operation = _part(cls, value, "")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"an operation that cannot be read: {error}") from error
+    return operation
 
 
 def op_of(operation: Operation | UnknownKind) -> OpId:
     return parse_op_id(operation.op)
 
 
-def _build(cls: type[Operation], value: dict[str, Any]) -> Operation:
-    """Fields of a later version are ignored; missing ones raise."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    fields = {name: item for name, item in value.items() if name in known}
-    if cls is Sale:
-        fields["lines"] = tuple(_part(SoldLine, row) for row in fields["lines"])
-        fields["tax"] = tuple(_part(TaxAmount, row) for row in fields["tax"])
-        fields["paid"] = _part(Paid, fields["paid"])
-        fields["tickets"] = tuple(_part(SoldTicket, row) for row in fields["tickets"])
-    elif cls is SaleReversed:
-        fields["proof"] = _part(Paid, fields["proof"])
-    elif cls is Owed:
-        fields["tickets"] = tuple(str(row) for row in fields["tickets"])
-    elif cls is Admission:
-        fields["passage"], fields["mode"] = Passage(fields["passage"]), Mode(fields["mode"])
-        fields["attention"] = Reason(fields["attention"]) if fields.get("attention") else None
-        fields["interrupted"] = fields.get("interrupted") is True
-    elif cls is Refusal:
-        fields["reason"] = Reason(fields["reason"])
-    elif cls is Release:
-        fields["reason"] = ReleaseReason(fields["reason"])
+@cache
+def _hints(cls: Any) -> dict[str, tuple[Any, bool]]:
+    """Of each field: its type, and whether it must be there."""
+    types = get_type_hints(cls)
+    return {field.name: (types[field.name], field.default is dataclasses.MISSING) for field in dataclasses.fields(cls)}
+
+
+def _part(cls: type[Any], row: dict[str, Any], where: str) -> Any:
+    fields = {}
+    for name, (expected, needed) in _hints(cast("Hashable", cls)).items():
+        if name in row:
+            fields[name] = _checked(expected, row[name], f"{where}{name}")
+        elif needed:
+            raise ValueError(f"'{where}{name}' is missing")
     return cls(**fields)
 
 
-def _part(cls: type[Any], row: dict[str, Any]) -> Any:
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{name: item for name, item in row.items() if name in known})
+def _checked(expected: Any, value: Any, where: str) -> Any:
+    """A JSON value as the type that a field's hint names. Knows the few forms that operations are made of."""
+    match get_origin(expected):
+        case types.UnionType:  # T | None
+            (inner,) = (part for part in get_args(expected) if part is not type(None))
+            return None if value is None else _checked(inner, value, where)
+        case origin if origin is tuple:  # tuple[T, ...]
+            if not isinstance(value, list):
+                raise TypeError(f"'{where}' is a list")
+            inner = get_args(expected)[0]
+            return tuple(_checked(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+    if dataclasses.is_dataclass(expected):
+        if not isinstance(value, dict):
+            raise TypeError(f"'{where}' is an object")
+        return _part(cast("type[Any]", expected), value, f"{where}.")
+    kind = str if issubclass(expected, StrEnum) else expected
+    if type(value) is not kind:
+        raise TypeError(f"'{where}' is a {_WORDS[kind]}")
+    if kind is str:
+        value.encode()  # half a surrogate pair is no text: no database takes it
+    if expected is kind:
+        return value
+    try:
+        return expected(value)
+    except ValueError as error:
+        raise ValueError(f"'{where}' is not one of: {', '.join(expected)}") from error
+
+
+_WORDS = {str: "text", int: "whole number", bool: "truth value"}

@@ -82,8 +82,9 @@ class PersonType:
 @dataclass(frozen=True, slots=True)
 class Product:
     """`validity_days` 1: the business day of the sale (or the slot); more: from the sale on. `coupons` > 0: a ride book sold as
-    a strip of so many coupons, each a ticket of one use. `uses_a_day` > 0: the cap counts per business day. `group`: one
-    code for several people, the gate asks how many.
+    a strip of so many coupons, each a ticket of one use. `uses_a_day` > 0: the cap counts per business day, and is the only
+    one: its variants have `uses` 0. `group`: one code for several people, the gate asks how many. Goods are handed out at one gate
+    at least.
     """
 
     product: str
@@ -177,6 +178,12 @@ def _catalogue(document: Mapping[str, Any]) -> Catalogue:
             raise CatalogueError(f"catalogue: variant {number} is of the unknown product '{variant.product}'")
         if variant.person is not None and variant.person not in catalogue.people:
             raise CatalogueError(f"catalogue: variant {number} is for the unknown person type '{variant.person}'")
+        if variant.uses and catalogue.products[variant.product].uses_a_day:
+            raise CatalogueError(f"catalogue: variant {number}: 'uses' must be 0 where its product has 'uses_a_day'")
+    handed_out = frozenset[str]().union(*(gate.products for gate in catalogue.gates.values()))
+    for name, product in catalogue.products.items():
+        if product.kind is ProductKind.GOODS and name not in handed_out:  # its paper says where to fetch it
+            raise CatalogueError(f"catalogue: product '{name}' is handed out at no gate")
     return catalogue
 
 

@@ -63,7 +63,7 @@ def apply(connection: Connection, what: Operation | UnknownKind, *, sender: Know
         case PaymentDoubt():
             return _doubt(connection, what, sender)
         case Admission():
-            wrong = ledger.admit(connection, what, device=sender.device)
+            wrong = ledger.admit(connection, what, device=sender.device, now=now)
             return ACCEPTED if wrong is None else (Status.CONFLICT, wrong.value)
         case Refusal():
             return _refusal(connection, what, sender)
@@ -84,9 +84,9 @@ def _incarnation(connection: Connection, what: Incarnation, sender: KnownDevice,
     previous = what.previous
     if previous is None:
         return ACCEPTED
-    number, last = int(previous["incarnation"]), previous.get("seq")
+    number, last = previous.incarnation, previous.seq
     held = connection.scalar(select(chain.c.seq).where(chain.c.device == sender.device, chain.c.incarnation == number))
-    missing = None if last is None else max(0, int(last) - (held or 0))
+    missing = None if last is None else max(0, last - (held or 0))
     detail = f"journal {number} ended ({what.reason}); " + (
         "how far it went is not known" if missing is None else f"{missing} of its operations have not come"
     )

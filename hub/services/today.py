@@ -247,8 +247,8 @@ def _conflicts(connection: Connection) -> tuple[tuple[Conflict, str, str], ...]:
 
 
 def _open_doubts(connection: Connection) -> tuple[Any, ...]:
-    """The latest word on each attempt, where it is not yet resolved."""
+    """The latest word on each attempt, where it is not yet settled; a word of a later version is nothing settled."""
     latest: dict[tuple[bytes, str], Any] = {}
     for row in connection.execute(select(doubt).order_by(doubt.c.at, doubt.c.op)):
         latest[row.device, row.attempt] = row
-    return tuple(row for row in latest.values() if row.state in ("unknown", "stuck"))
+    return tuple(row for row in latest.values() if row.state not in ("paid", "not_paid"))

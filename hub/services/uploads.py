@@ -11,17 +11,24 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from hub.errors import ChainFork, ChainGap, SegmentRefused
+from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
+from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import apply
-from hub.tables import chain, operation, stamp, trouble
+from hub.tables import chain, operation, stamp
 from sync.chain import ZERO_HASH, Segment, verify
-from sync.errors import MessageError, SegmentError
+from sync.errors import MessageError, SegmentError, SyncError
 from sync.operation import UnknownKind, from_body, op_of
 from sync.protocol import Answer, Status
 from tickets.ids import OpId
+
+REASON_CHARS_MAX = 200
+_REFUSALS = (HubError, SyncError, ValueError, LookupError, TypeError, OverflowError, IntegrityError, DataError)
+"""What makes one operation inapplicable, for good. A database that is full, locked or gone is not among them: then nothing of the
+segment is taken, and the device sends it again.
+"""
 
 
 def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
@@ -62,15 +69,6 @@ def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, no
     return tuple(answers)
 
 
-def note_trouble(connection: Connection, *, device: bytes | None, kind: str, detail: str, now: datetime) -> None:
-    """Put something on record that a person should look at. The same thing said again is not listed twice."""
-    same = select(trouble.c.number).where(
-        trouble.c.device == device, trouble.c.kind == kind, trouble.c.detail == detail
-    )
-    if connection.scalar(same) is None:
-        connection.execute(insert(trouble), {"at": stamp(now), "device": device, "kind": kind, "detail": detail})
-
-
 def _take(
     connection: Connection,
     segment: Segment,
@@ -97,10 +95,10 @@ def _take(
                 status, reason = apply(connection, what, sender=sender, now=now)
     except MessageError as error:
         # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
-        op, status, reason = OpId(digest[:16]), Status.REJECTED, str(error)[:200]
-    except (ValueError, OverflowError, DBAPIError) as error:
+        op, status, reason = OpId(digest[:16]), Status.REJECTED, _said(error)
+    except _REFUSALS as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        status, reason = Status.REJECTED, f"cannot be applied: {cause}"[:200]
+        status, reason = Status.REJECTED, f"cannot be applied: {_said(cause)}"[:REASON_CHARS_MAX]
     connection.execute(
         insert(operation),
         {
@@ -120,6 +118,12 @@ def _take(
         detail = f"{segment.incarnation}.{number} {kind}: {reason}"
         note_trouble(connection, device=sender.device, kind="rejected", detail=detail, now=now)
     return Answer(op, status, reason)
+
+
+def _said(error: object) -> str:
+    """An error in one line that any database keeps."""
+    line = " ".join(str(error).split()).replace("\0", " ")
+    return line.encode("utf-8", "backslashreplace").decode()[:REASON_CHARS_MAX]
 
 
 def _known(connection: Connection, sender: KnownDevice, segment: Segment) -> dict[int, Any]:

@@ -33,6 +33,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "doubt": ("処理未了", "Payment in doubt"),
     "owed": ("お渡し未了", "Not handed over"),
     "rejected": ("取り込めない記録", "A record that could not be applied"),
+    "certificate": ("証明書の範囲外の券", "A ticket outside of its kiosk's certificate"),
     "incarnation": ("記録の作り直し", "A journal was started anew"),
     "chain_gap": ("記録の抜け", "Records are missing"),
     "chain_fork": ("記録の食い違い", "Records contradict each other"),

@@ -150,6 +150,7 @@ def test_where_the_product_limits_the_day_the_cap_is_the_days(kiosk: Device, gat
     document = {
         **VENUE,
         "products": [{**row, "uses_a_day": 2} if row["product"] == "admission" else row for row in VENUE["products"]],
+        "variants": [{**row, "uses": 0} if row["product"] == "admission" else row for row in VENUE["variants"]],
     }
     with node.write() as connection:
         venue.publish_catalogue(connection, document, now=node.clock.now_utc())
@@ -250,3 +251,49 @@ def test_nobody_gives_back_anothers_use(kiosk: Device, gate: Device, gate_b: Dev
     ask(gate, ticket, op=op)
     with pytest.raises(HubRefused, match="only the device"):
         give_back(gate_b, op)
+
+
+def daily_pass() -> dict[str, Any]:
+    """The venue with a pass of one use a day and no other limit."""
+    text = {"ja": "年間パス"}
+    product = {
+        "product": "annual",
+        "kind": "pass",
+        "tax_bp": 1000,
+        "picture": "castle",
+        "name": text,
+        "note": text,
+        "validity_days": 365,
+        "uses_a_day": 1,
+    }
+    return {
+        **VENUE,
+        "gates": [{**row, "products": [*row["products"], "annual"]} for row in VENUE["gates"]],
+        "products": [*VENUE["products"], product],
+        "variants": [*VENUE["variants"], {"number": 90, "product": "annual", "price": 9000, "uses": 0}],
+    }
+
+
+def test_a_pass_used_twice_on_one_day_is_a_conflict(kiosk: Device, gate: Device, gate_b: Device, node: HubNode) -> None:
+    """Its own cap is no limit; the day's is one."""
+    with node.write() as connection:
+        venue.publish_catalogue(connection, daily_pass(), now=node.clock.now_utc())
+    ticket, endless = sell(kiosk, variant=90, price=9000, uses=0), sell(kiosk, uses=0)
+    for device in (gate, gate_b):
+        device.append(device.admission(ticket, window="2026-11-23"), device.admission(endless))
+    gate.append(gate.admission(ticket, window="2026-11-24"))
+    push(gate)
+    push(gate_b)
+    with node.read() as connection:
+        found = ledger.all_conflicts(connection)
+    assert [(item.ticket.hex(), item.window, item.beyond) for item in found] == [(ticket, "2026-11-23", 1)]
+
+
+def test_a_pass_counts_what_is_left_by_the_day(kiosk: Device, gate: Device, node: HubNode) -> None:
+    """Also where its admission was uploaded before its claim came."""
+    with node.write() as connection:
+        venue.publish_catalogue(connection, daily_pass(), now=node.clock.now_utc())
+    ticket, op = sell(kiosk, variant=90, price=9000, uses=0), gate.random_bytes(16).hex()
+    gate.append(gate.admission(ticket, op=op, window="2026-11-23"))
+    push(gate)
+    assert ask(gate, ticket, op=op, window="2026-11-23") == Granted(1, 0)

@@ -153,7 +153,7 @@ def test_a_sale_taken_back_doubts_and_what_is_owed(kiosk: Device, node: HubNode)
     assert [row.claim for row in shown.doubts] == ["K2-0001"]
     assert [row.claim for row in shown.owed] == ["K2-0002"]
     assert [row.kind for row in shown.troubles] == ["rejected"]
-    kiosk.append(PaymentDoubt(op(), at, "a1", sale.order, 1800, "JPY", "card", "resolved", "K2-0001"))
+    kiosk.append(PaymentDoubt(op(), at, "a1", sale.order, 1800, "JPY", "card", "not_paid", "K2-0001"))
     push(kiosk)
     with node.read() as connection:
         assert today(connection, now=node.clock.now_utc()).doubts == ()

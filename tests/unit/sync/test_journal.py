@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sync import chain, journal
 from sync.errors import JournalBroken, NotEnrolled
 from sync.journal import Journal, open_journal, set_aside
-from sync.operation import Incarnation, Refusal, from_body
+from sync.operation import Incarnation, Previous, Refusal, from_body
 from sync.state import StateDir
 from tests.support.gate_device import NOON, ROOT, GateDevice, key_of
 from tickets.admission import Reason
@@ -177,7 +177,7 @@ def test_a_journal_set_aside_is_whole_and_named_by_the_next(tmp_path: Path) -> N
     birth = from_body(bodies(fresh)[0])
     assert isinstance(birth, Incarnation)
     assert birth.reason == "journal set aside"
-    assert birth.previous == {"incarnation": 1, "seq": 3, "hash": head.hex() if head else None}
+    assert birth.previous == Previous(1, 3, head.hex() if head else None)
     with sqlite3.connect(put_away) as db:
         assert db.execute("SELECT count(*) FROM operation").fetchone() == (3,)
     old.engine.dispose()
@@ -199,7 +199,7 @@ def test_a_power_cut_while_setting_aside_loses_nothing(tmp_path: Path) -> None:
     birth = from_body(bodies(fresh)[0])
     assert isinstance(birth, Incarnation)
     assert birth.previous is not None
-    assert birth.previous["seq"] == 3
+    assert birth.previous.seq == 3
     assert len(bodies(fresh)) == 1
     with sqlite3.connect(tmp_path / "journal.001.db") as db:
         assert db.execute("SELECT count(*) FROM operation").fetchone() == (3,)
