@@ -135,7 +135,7 @@ class Lane:
         scan = Scan(self.gate, self.direction, count)
         moment = moment_of(at, heard_at=None if self._trust_clock else self._store.known.heard_at)
         wish: Wish = Refuse(Reason.NO_ANSWER)
-        facts, number, taken = seen.facts, None, None
+        facts, number, taken = seen.alone, None, None
         try:
             with ledger.durable(self._journal) as connection:
                 facts = self._store.overlay(connection, seen)
@@ -332,7 +332,7 @@ class Lane:
             at,
             self.gate,
             self.direction,
-            seen.facts,
+            seen.alone,
             seen,
             verdict,
             trouble=Trouble.NO_CATALOGUE,

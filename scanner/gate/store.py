@@ -52,7 +52,8 @@ class Seen:
     """A text, looked up: what code and cache say, not yet what this device itself did.
 
     `code` is what travels with a claim, None for digits; `row_known` whether the hub has told of the ticket; `typed` whether a
-    person found it by its digits. `dead` are uses that were given back.
+    person found it by its digits. `dead` are uses that were given back. `stopped`: its key was taken back or not allowed to sign it,
+    so it is nothing unless somebody beside the code knows of it: the hub (then there is a row), or this device by its own uses.
     """
 
     facts: TicketFacts | NoTicket
@@ -61,6 +62,12 @@ class Seen:
     typed: bool = False
     short_id: str = ""
     dead: frozenset[OpId] = frozenset()
+    stopped: bool = False
+
+    @property
+    def alone(self) -> TicketFacts | NoTicket:
+        """The facts where this device has no use of its own to lay over them."""
+        return NoTicket(Reason.BLOCKED) if self.stopped else self.facts
 
 
 class Store:
@@ -70,6 +77,7 @@ class Store:
         self, state: StateDir, journal: Journal, *, issuer_unknown: IssuerPolicy = IssuerPolicy.ATTENTION
     ) -> None:
         self._state = state
+        self._hub_key = state.identity().hub_key
         self.journal = journal
         self._issuer_unknown = issuer_unknown
         self.known = Known()
@@ -85,7 +93,7 @@ class Store:
         if version == self._version:
             return False
         with self.journal.read() as connection:
-            self.known = known.load(connection, self.known)
+            self.known = known.load(connection, self.known, hub_key=self._hub_key)
         self._version = version  # as it was before the reading: what came meanwhile is read again
         if self.known.generation != self._opened:
             self._open_cache()
@@ -135,9 +143,12 @@ class Store:
         """The second read: this device's own uses laid over `seen`, inside the transaction that will record the scan."""
         if isinstance(seen.facts, NoTicket):
             return seen.facts
+        rows = connection.execute(_OWN, {"ticket": seen.facts.ticket}).all()
+        if seen.stopped and all(row.verdict == VerdictKind.REFUSE for row in rows):
+            return seen.alone
         uses = {use.op: use for use in seen.facts.used}
         dead = set(seen.dead)
-        for row in connection.execute(_OWN, {"ticket": seen.facts.ticket}):
+        for row in rows:
             if row.released:
                 dead.add(OpId(row.op))
             elif row.verdict != VerdictKind.REFUSE:
@@ -157,11 +168,14 @@ class Store:
         row, uses = self._row(coded.ticket.ticket_id)
         if row is not None:
             return _seen(_facts_of_row(row, uses), uses, code=coded.text, short_id=row.short_id)
-        if coded.trust is Trust.REVOKED:
-            return Seen(NoTicket(Reason.BLOCKED))
         if coded.trust is Trust.UNHEARD and self._issuer_unknown is IssuerPolicy.REFUSE:
             return Seen(NoTicket(Reason.ISSUER_UNKNOWN))
-        return Seen(_facts_of_code(coded, uses), code=coded.text, dead=_dead(uses))
+        stopped = coded.trust is Trust.REVOKED or not coded.covered(self._product(coded.ticket.variant))
+        return Seen(_facts_of_code(coded, uses), code=coded.text, dead=_dead(uses), stopped=stopped)
+
+    def _product(self, variant: int) -> str | None:
+        product = None if self.known.catalogue is None else self.known.catalogue.product_of(variant)
+        return None if product is None else product.product
 
     def _by_digits(self, digits: str, at: datetime) -> Seen:
         """The one ticket with these digits that is usable now; else the one there is, so that staff hear why not. Two are none."""
