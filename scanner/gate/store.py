@@ -9,7 +9,6 @@ Without a usable cache a gate works from codes and journal alone and says so; it
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from sync.cache import Cache, CachedTicket, CachedUse
 from sync.errors import CacheBroken
 from sync.journal import Journal
 from sync.state import StateDir
+from sync.store import Watch
 from tickets import language
 from tickets.admission import Issuer, NoTicket, Passage, Reason, TicketFacts, Use, VerdictKind
 from tickets.ids import OpId, TicketId
@@ -81,7 +81,7 @@ class Store:
         self.journal = journal
         self._issuer_unknown = issuer_unknown
         self.known = Known()
-        self._version: int | None = None
+        self._watch = Watch(journal.engine)
         self._cache: Cache | None = None
         self._opened: int | None = None
         self.cache_trouble = ""
@@ -89,12 +89,11 @@ class Store:
 
     def refresh(self) -> bool:
         """Take in what was granted since. True when something was read anew. Raises DBAPIError for an unreadable journal."""
-        version = self._data_version()
-        if version == self._version:
+        if not self._watch.changed():
             return False
         with self.journal.read() as connection:
             self.known = known.load(connection, self.known, hub_key=self._hub_key)
-        self._version = version  # as it was before the reading: what came meanwhile is read again
+        self._watch.taken_in()
         if self.known.generation != self._opened:
             self._open_cache()
         return True
@@ -154,15 +153,6 @@ class Store:
             elif row.verdict != VerdictKind.REFUSE:
                 uses.setdefault(OpId(row.op), _own_use(row))
         return replace(seen.facts, used=tuple(use for op, use in uses.items() if op not in dead))
-
-    def _data_version(self) -> int:
-        """Asked outside of any transaction: this happens at each scan, and a transaction costs ten times the question."""
-        with self.journal.engine.connect() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            try:
-                return int(raw.execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error:
-                return -1  # whoever reads next hears of it in the words that everyone here catches
 
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)
