@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, bindparam, select
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, select
 
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
@@ -65,11 +66,14 @@ _KEY = select(issuer_key).where(issuer_key.c.kid == bindparam("kid"))
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
     """A selling key as the hub certified it; `revoked_at` in seconds since 1970, None while it is good. The sync daemon has
-    verified the certificate under the hub's pinned key before it wrote the row.
+    verified the certificate under the hub's pinned key before it wrote the row; text and signature are kept, so that whoever
+    relies on the rest of it (products) reads what was signed.
     """
 
     kid: Kid
     public: bytes
+    certificate: str
+    signature: bytes
     not_before: int
     expires: int
     revoked_at: int | None
@@ -108,14 +112,23 @@ def key(connection: Connection, kid: Kid) -> IssuerKey | None:
     row = connection.execute(_KEY, {"kid": kid}).first()
     if row is None:
         return None
-    return IssuerKey(Kid(row.kid), row.public, row.not_before, row.expires, row.revoked_at)
+    return _issuer_key(row)
 
 
 def keys(connection: Connection) -> Mapping[Kid, IssuerKey]:
-    return {
-        Kid(row.kid): IssuerKey(Kid(row.kid), row.public, row.not_before, row.expires, row.revoked_at)
-        for row in connection.execute(select(issuer_key))
-    }
+    return {Kid(row.kid): _issuer_key(row) for row in connection.execute(select(issuer_key))}
+
+
+def _issuer_key(row: Row[Any]) -> IssuerKey:
+    return IssuerKey(
+        kid=Kid(row.kid),
+        public=row.public,
+        certificate=row.certificate,
+        signature=row.signature,
+        not_before=row.not_before,
+        expires=row.expires,
+        revoked_at=row.revoked_at,
+    )
 
 
 def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
