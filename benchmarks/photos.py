@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     found = list(photos(data / "qr-photos"))
     if not found:
         sys.stderr.write(f"{data / 'qr-photos'}: no photos there; set KAISATSU_DATA. Nothing measured.\n")
-        return 0
+        return 1
     rounds = 1 if "--quick" in argv else ROUNDS
     pictures = [(load_picture(path), expected) for path, expected in found]
     tell("photos_total", len(found), "photos")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.figures import fdatasync_ms, percentile, quick, say
 from kiosk.visit import effect, event
+from sync.service import log
 from tests.support.counter import Counter
 
 COUPON_BYTES_MIN = 64
@@ -87,6 +88,7 @@ class Watch:
 
 def main() -> int:
     count = 8 if quick(__doc__ or "") else 100
+    log.configure("bench-sale")  # standard output is for figures alone
     with tempfile.TemporaryDirectory(prefix="kaisatsu-bench-") as directory:
         watch = Watch()
         desk = Counter(Path(directory), terminal=["--pause-ms", "5", "--host-ms", "5"], printer=[], spool=False)

@@ -28,7 +28,7 @@ CONTENTS = {
     },
     "The hub": {
         "hub serve": "Serve devices and the office",
-        "hub seed": "Put a made-up venue into an empty hub",
+        "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
     },
     "On a device": {
@@ -176,7 +176,7 @@ def hub_serve(
 
 @hub.command(
     "seed",
-    help="Put a made-up venue into an empty hub; prints links to enrol a kiosk and a gate, and the office's password.",
+    help="Put a made-up venue into a hub; prints links for a kiosk and a gate, and the office's password. Again: new links, a new password.",
 )
 def hub_seed(
     database: Annotated[

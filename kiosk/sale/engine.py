@@ -348,7 +348,8 @@ class SaleEngine:
         guest.told = (progress.done, what)
         turn, done, of = guest.turn, progress.done, progress.total
         if what == "trouble":
-            self._tell(event.PaperOut(turn=turn, done=done, of=of))
+            waits_for = event.WaitsFor.PAPER if self._printer_trouble() == "paper.out" else event.WaitsFor.PRINTER
+            self._tell(event.PaperOut(turn=turn, done=done, of=of, waits_for=waits_for))
             return
         assert guest.sale is not None
         self._tell(event.Printing(turn=turn, done=done, of=of, parts=_parts(guest.sale, progress)))
@@ -417,8 +418,14 @@ class SaleEngine:
 
     def _clear_up(self) -> None:
         """Whatever an earlier run, or an earlier guest, left open; the kiosk takes no card before it is settled."""
-        open_after = recovery.clear_up(self._ledger, self._terminal, clock=self._clock)
-        self._outlook.unsettled(open_after)
+        cleared = recovery.clear_up(self._ledger, self._terminal, clock=self._clock)
+        self._outlook.unsettled(cleared.open_orders)
+        for found in cleared.owed:  # the guest may still stand here: the screen is the next one's, the slip is theirs
+            if found.owed:
+                job_id = f"{found.record.ref}-owed"
+                self._print_claim(
+                    job_id, ClaimKind.TICKETS_OWED, found.record, found.claim, tickets=found.owed, owed=found.owed
+                )
         ring(self._run_dir / "sync.bell")
 
     def _tell_situation(self) -> None:

@@ -6,6 +6,8 @@ order that is not ruled on. Whatever stays open is told to the hub and keeps the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 from sqlalchemy import select
 
@@ -29,25 +31,41 @@ MOVES_MAX = 6
 DONE = frozenset({spool.State.CONFIRMED, spool.State.VOID, spool.State.OWED})
 
 
-def clear_up(ledger: Ledger, terminal: Terminal, *, clock: Clock) -> tuple[str, ...]:
-    """Returns the orders that are still open: the terminal is away, or a person must decide. Safe to call at any time at which no
-    guest is being served.
-    """
+@dataclass(frozen=True, slots=True)
+class OwedSince:
+    """A guest who was there when the kiosk stopped: paid, and `owed` tickets not on paper."""
+
+    record: SaleRecord
+    claim: str
+    owed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """`open_orders`: the terminal is away, or a person must decide. `owed`: what this pass found owed, to be told to whoever waits."""
+
+    open_orders: tuple[str, ...]
+    owed: tuple[OwedSince, ...]
+
+
+def clear_up(ledger: Ledger, terminal: Terminal, *, clock: Clock) -> Cleared:
+    """Safe to call at any time at which no guest is being served."""
+    owed: list[OwedSince] = []
     waiting = _waiting(ledger)
     for job_id in waiting:
         if not job_id.endswith(TICKETS_SUFFIX):
             ledger.drop_job(job_id)  # a receipt or a slip of a guest who has gone
     refs: list[str] = [row.order_ref for row in ledger.unsettled()]
     refs += [job_id.removesuffix(TICKETS_SUFFIX) for job_id in waiting if job_id.endswith(TICKETS_SUFFIX)]
-    still_open = tuple(ref for ref in dict.fromkeys(refs) if not _clear(ledger, terminal, ref, clock=clock))
+    still_open = tuple(ref for ref in dict.fromkeys(refs) if not _clear(ledger, terminal, ref, owed, clock=clock))
     with ledger.journal.write() as connection:
         for ref in stock.left_behind(connection, boot=ledger.boot):
             if ref not in still_open:
                 stock.release(connection, ref, now=clock.now_utc())
-    return still_open
+    return Cleared(open_orders=still_open, owed=tuple(owed))
 
 
-def _clear(ledger: Ledger, terminal: Terminal, ref: str, *, clock: Clock) -> bool:
+def _clear(ledger: Ledger, terminal: Terminal, ref: str, owed_now: list[OwedSince], *, clock: Clock) -> bool:
     """Move one order until nothing follows. False when it stays open; then the hub has been told of the doubt."""
     record = ledger.record(ref)
     assert record is not None, "an order is written down before its attempt and its paper"
@@ -72,6 +90,7 @@ def _clear(ledger: Ledger, terminal: Terminal, ref: str, *, clock: Clock) -> boo
             case Move.OWE:
                 claim, owed = ledger.owe(record, job_of(record), ticket_ids(ledger, record))
                 log.warning("tickets_owed", order=record.number, owed=owed, claim=claim)
+                owed_now.append(OwedSince(record, claim, owed))
                 went_on = True
             case Move.PERSON:
                 went_on = False

@@ -241,13 +241,21 @@ class Printing:
     parts: tuple[PrintedPart, ...]
 
 
+class WaitsFor(StrEnum):
+    """What printing waits for: a new roll, or the printer itself (cover, cutter, line)."""
+
+    PAPER = "paper"
+    PRINTER = "printer"
+
+
 @dataclass(frozen=True, slots=True)
 class PaperOut:
-    """Printing waits for paper. Printing goes on, or Owed follows."""
+    """Printing waits, for paper or for the printer. Printing goes on, or Owed follows."""
 
     turn: int
     done: int
     of: int
+    waits_for: WaitsFor = WaitsFor.PAPER
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from kiosk.visit.event import (
     StockHeld,
     StockRefused,
     Unknown,
+    WaitsFor,
 )
 from kiosk.visit.event import Printing as PrintingSaid
 from kiosk.visit.moves import here_as, in_the_basket
@@ -138,8 +139,8 @@ def _paper(visit: Visit, event: PrintingSaid | PaperOut | Printed | Owed | Recei
             return here_as(visit, replace(here, receipt=Receipt.FAILED)), ()
         case PrintingSaid(done=done, of=of, parts=parts), Printing() | Paying() | UnknownPayment():
             return replace(visit, route=(Attract(), Printing(here.tender, done, of, parts))), ()
-        case PaperOut(done=done, of=of), Printing():
-            out = replace(here, done=done, of=of, paper_out=True)
+        case PaperOut(done=done, of=of, waits_for=waits_for), Printing():
+            out = replace(here, done=done, of=of, paper_out=True, printer_away=waits_for is WaitsFor.PRINTER)
             return here_as(visit, out), (() if here.paper_out else called(out))
         case Owed(claim=claim, done=done, of=of), Printing():
             owed = OwedTickets(claim, done, of)

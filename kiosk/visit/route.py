@@ -99,6 +99,7 @@ class Printing:
     of: int
     parts: tuple[PrintedPart, ...] = ()
     paper_out: bool = False
+    printer_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

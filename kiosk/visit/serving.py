@@ -131,6 +131,8 @@ def printing_view(visit: Visit, here: Printing, context: Context, words: Words) 
         title = part.product if product is None else text_in(product.name, words.language)
         parts.append(PartView(title, part.done, part.of, at))
     paid = Amount("", "", unit_first=False) if order_is_free(visit) else paid_amount(visit, words)
+    waiting_title = "printer.title" if here.printer_away else "paper.title"
+    waiting_status = "printer.status" if here.printer_away else "paper.status"
     if here.paper_out:
         title, text = words("paper.bar"), words("paper.bar_text")
         bar = Bar(title, text, "bell", "", None, NO_STUB)
@@ -140,14 +142,14 @@ def printing_view(visit: Visit, here: Printing, context: Context, words: Words) 
         bar = Bar("", words("printing.bar_text"), "tick", "", None, NO_STUB)
     return PrintingView(
         frame=frame_of(visit, context, words, bar=bar),
-        title=words("paper.title" if here.paper_out else "printing.title"),
+        title=words(waiting_title if here.paper_out else "printing.title"),
         figure=str(min(here.done + (0 if here.paper_out else 1), here.of)),
         of=words("printing.of", n=here.of),
         share=here.done / here.of if here.of else 0.0,
         parts=tuple(parts),
-        status=words("paper.status", n=here.of - here.done) if here.paper_out else "",
+        status=words(waiting_status, n=here.of - here.done) if here.paper_out else "",
         status_note=words("paper.status_note") if here.paper_out else "",
-        paper_out=here.paper_out,
+        paper_out=here.paper_out and not here.printer_away,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from printer import profile as profiles
 from printer.encode import encode
@@ -162,7 +162,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         spool = Spool(settings, profile, SystemClock())
-    except (OSError, sqlite3.Error, OperationalError) as error:
+    except (OSError, sqlite3.Error, DBAPIError) as error:
         sys.stderr.write(f"{argv[1]}: journal, health or doorbell cannot be opened ({str(error).splitlines()[0]})\n")
         return 2
 

@@ -37,6 +37,9 @@ from tickets.catalogue import Catalogue
 from tickets.clock import Clock, FixedClock, SystemClock
 from tickets.ids import OpId
 
+YEAR_MIN, YEAR_MAX = 2000, 2099
+"""Ticket codes count seconds in 32 bits, which end in 2106; nobody asks for a day beyond a lifetime."""
+
 EXIT_STATUS = {
     VerdictKind.ADMIT: 0,
     VerdictKind.ADMIT_AGAIN: 0,
@@ -154,9 +157,12 @@ def _instant(text: str, catalogue: Catalogue | None) -> datetime:
         at = datetime.fromisoformat(text)
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC if catalogue is None else ZoneInfo(catalogue.venue.day.timezone))
-        return at.astimezone(UTC)
+        at = at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise WrongCall(f"--at: '{text}' is no ISO 8601 time, such as 2026-11-23T10:12:00+09:00") from error
+    if not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise WrongCall(f"--at: '{text}' is not in the years {YEAR_MIN} to {YEAR_MAX}")
+    return at
 
 
 def _previewed(

@@ -51,7 +51,8 @@ def verdict_view(answer: Answer, catalogue: Catalogue | None, *, language: str, 
         verdict=verdict.kind,
         reason=verdict.reason,
         word=words.word,
-        lines=_lines(answer, line, catalogue, language=language),
+        # A plain yes says whom it lets in; everything else says what is so.
+        lines=() if _is_plain(answer) else _lines(answer, line, catalogue, language=language),
         note=note,
         who=who(answer, catalogue, language=language),
         count=people(answer, catalogue),
@@ -145,6 +146,10 @@ def _lines(answer: Answer, line: str, catalogue: Catalogue | None, *, language: 
             ]
             second = "→ " + " / ".join(right) if right else ""
     return tuple(text[:TEXT_CHARS_MAX] for text in (line, second) if text)
+
+
+def _is_plain(answer: Answer) -> bool:
+    return answer.verdict.kind in (VerdictKind.ADMIT, VerdictKind.ADMIT_AGAIN) and answer.trouble is None
 
 
 def _left(answer: Answer) -> int | None:

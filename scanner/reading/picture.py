@@ -23,6 +23,8 @@ def load_picture(path: Path) -> Picture:
     Raises PictureUnreadableError with one sentence.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise PictureUnreadableError("it is no file")
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
             raise PictureUnreadableError(f"the file is larger than {FILE_BYTES_MAX // (1024 * 1024)} MB")
