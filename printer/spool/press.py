@@ -191,16 +191,19 @@ class Press:
                 self._forget_at_printer()
 
     def _prepare(self) -> None:
-        """Encode the part that comes next, while the printer is busy with this one."""
-        with reading(self._engine) as connection:
-            part = ledger.peek(connection, machine=self._machine)
-        if part is None:
-            self._ready = None
-            return
+        """Encode the part that comes next, while the printer is busy with this one. What cannot be printed is passed over."""
         process_id = ledger.following(self._roll.process_id)
-        if self._ready is not None and (self._ready.part.key, self._ready.process_id) == (part.key, process_id):
-            return
-        self._ready = self._encoded(part, process_id)
+        while True:
+            with reading(self._engine) as connection:
+                part = ledger.peek(connection, machine=self._machine)
+            if part is None:
+                self._ready = None
+                return
+            if self._ready is not None and (self._ready.part.key, self._ready.process_id) == (part.key, process_id):
+                return
+            self._ready = self._encoded(part, process_id)
+            if self._ready is not None:
+                return
 
     def _encoded(self, part: Part, process_id: int) -> _Ready | None:
         try:
@@ -209,9 +212,9 @@ class Press:
                 document = reissued(document, count=part.tries)
             return _Ready(part, process_id, encode(document, self._profile, process_id=f"{process_id:04d}"))
         except (DocumentError, LayoutError, EncodeError) as error:
-            log.exception("unprintable", job=part.job, seq=part.seq)
+            log.exception("unprintable", job=part.job, seq=part.seq, code=error.code)
             with self._engine.begin() as connection:
-                ledger.hold(connection, part, str(error), now=self._clock.now_utc())
+                ledger.unprintable(connection, part, str(error), now=self._clock.now_utc())
             self._changed = True
             return None
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from printer.settings import Settings
-from printer.spool import Decision, State, waiting, withdraw
+from printer.spool import Decision, State, waiting
 from sync.service import health
 from sync.service.settings import SettingsError, load
 from sync.store import reading
-from tests.contract.printer.rig import AT, ROOT, book, codes, emulator, rig, sale, scanned
+from tests.contract.printer.rig import ROOT, book, codes, emulator, rig, sale, scanned
 
 
 def test_paper_ends_within_a_book(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_the_printer_is_not_there_and_comes_later(tmp_path: Path) -> None:
         device.until(lambda: device.health().state is health.State.ERROR)
         assert device.health().facts["link"] == "down"
         assert device.health().stops == "printing"
-        with device.engine.begin() as connection:
-            assert withdraw(connection, "sale-1", now=AT)
+        assert device.progress("sale-1").untouched
+        device.rule("sale-1", Decision.VOID)
         with emulator(tmp_path / "paper", where=("--listen", address)) as printer:
             device.done("sale-2")
             assert [scanned(sheet) for sheet in printer.sheets()] == codes(book()[1:2])
