@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol, TypeAlias, assert_never
 
 from printer.document import (
@@ -57,7 +58,9 @@ for a cell that is marked as the rest."""
 
 
 class Metrics(Protocol):
-    """What the layout must know of the type it sets. All results in the printer's dots."""
+    """What the layout must know of the type it sets. All results in the printer's dots. Hashable: what was set once is set alike again."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def width_dots(self) -> int:
@@ -231,6 +234,7 @@ def _block(block: Block, width: int, metrics: Metrics, *, white: bool) -> _Piece
 # --- text ---------------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=512)
 def _text(text: Text, width: int, metrics: Metrics, *, white: bool) -> _Piece:
     indent = metrics.scale(text.indent)
     boxes: list[Drawn] = []
