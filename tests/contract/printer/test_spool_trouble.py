@@ -163,15 +163,26 @@ def test_the_cutter_jams(tmp_path: Path) -> None:
         assert [part.tries for part in progress.parts] == [1, 2, 1]
 
 
-def test_a_ruling_takes_a_part_away_while_it_is_sent(tmp_path: Path) -> None:
-    with emulator(tmp_path / "paper", "--speed", "60") as printer, rig(tmp_path) as device:
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_ruling_takes_a_part_away_while_it_is_sent(tmp_path: Path, clears: bool) -> None:
+    """The next guest's part comes out after it, also of a clone without Clear and process ids, which prints the old part to its end."""
+    clone = tmp_path / "clone.toml"
+    clone.write_text(
+        "width_dots = 576\ndpi = 203\nstatus = true\nasb = true\nanswers_in_order = true\ncutter = true\n",
+        encoding="utf-8",
+    )
+    faults = () if clears else ("--fault", "no-process-id")
+    with emulator(tmp_path / "paper", "--speed", "150", *faults) as printer, rig(tmp_path) as device:
         device.announce()
         device.put_down("sale-1", book()[:3])
-        device.start(printer.address)
+        device.start(printer.address, profile="generic-80" if clears else str(clone))
         device.until(lambda: device.progress("sale-1").parts[0].state is State.SENDING)
         device.rule("sale-1", Decision.OWE)
         device.put_down("sale-2", book()[5:6])
         device.done("sale-2")
+        if not clears:  # GS r is answered where the parser is, and the paper follows
+            device.until(lambda: len(printer.sheets()) == 2)
+        assert scanned(printer.sheets()[-1]) == codes(book()[5:6])[0]
         progress = device.progress("sale-1")
         assert {part.state for part in progress.parts} == {State.OWED}
         assert not printer.seen("error")

@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 from printer import profile, spool, templates
 from printer.document import Document, Mark, Qr
 from printer.encode import commands
+from printer.errors import LinkError
 from printer.profile import Profile
-from printer.spool import Decision, State
+from printer.spool import Decision, Grade, State
 from printer.spool.line import Line
-from printer.spool.press import Press
+from printer.spool.press import ASK_AGAIN_AFTER_S, STALE_AT_START, Press
 from sync.store import open_engine, reading
 from tests.unit.printer import papers
 
@@ -91,7 +92,6 @@ class Bench:
         self.press.look()
         self.press.step()
         self.line.write()
-        self.press.step()
 
     def says(self, data: bytes) -> None:
         self.wire.said = data
@@ -179,3 +179,112 @@ def test_what_cannot_be_printed_waits_for_the_next_run_of_the_engine(engine: Eng
     with engine.begin() as connection:
         assert spool.waiting(connection, boot="boot-1") == ()
         assert spool.waiting(connection, boot="boot-2") == ("sale-1",)
+
+
+# --- whose answer -------------------------------------------------------------------------------------------------------------
+
+
+def taken_away(engine: Engine, *, falls_with_power: bool = True) -> Bench:
+    """A guest has left while a part is at the printer, and the next guest's part stands behind it."""
+    bench = Bench(engine, OLD, falls_with_power=falls_with_power)
+    if not falls_with_power:  # whatever an earlier process asked is behind us
+        bench.put_down("first", coupon(9))
+        bench.says(IN_ORDER * (STALE_AT_START + 1))
+        assert bench.states("first") == [State.CONFIRMED]
+        bench.says(IN_ORDER * STALE_AT_START)
+    bench.put_down("sale-1", coupon(1))
+    assert bench.states("sale-1") == [State.SENDING]
+    bench.rule("sale-1", Decision.OWE)
+    bench.put_down("sale-2", coupon(2))
+    return bench
+
+
+def test_an_answer_for_a_part_that_was_taken_away_proves_nothing_else(engine: Engine) -> None:
+    bench = taken_away(engine)
+    bench.says(IN_ORDER)
+    assert bench.states("sale-1") == [State.OWED]
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+    assert bench.progress("sale-2").parts[0].grade is Grade.PROCESSED
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(engine: Engine) -> None:
+    """Of a printer without process ids, too: one answer more than were open proves it."""
+    bench = Bench(engine, OLD)
+    bench.put_down("sale-1", coupon(1))
+    bench.turn()
+    bench.turn(after_s=ASK_AGAIN_AFTER_S + 0.1)
+    assert bench.asked == 2
+    bench.says(IN_ORDER)
+    assert bench.states("sale-1") == [State.CONFIRMED]
+    # Nobody knows whether the first was lost or late: the next part is not proven by one answer alone.
+    bench.put_down("sale-2", coupon(2))
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+
+
+def test_a_lost_answer_of_a_part_taken_away_stops_nobody(engine: Engine) -> None:
+    bench = taken_away(engine)
+    bench.says(IN_ORDER)  # the one before was lost: this is sale-2's own, and the press cannot know it
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+
+
+def test_a_new_connection_brings_no_old_answers(engine: Engine) -> None:
+    bench = taken_away(engine)
+    bench.press.link_lost("cut")
+    bench.turn(after_s=10)
+    bench.says(WELL)
+    bench.rule("sale-2", Decision.PRINT)
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+
+
+def test_a_serial_line_that_was_opened_anew_may_bring_old_answers(engine: Engine) -> None:
+    bench = taken_away(engine, falls_with_power=False)
+    bench.press.link_lost("pulled out")
+    bench.turn(after_s=10)
+    bench.says(WELL)
+    bench.rule("sale-2", Decision.PRINT)
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER * 3)  # sale-1's, and the two that the first try of sale-2 asked for
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+
+
+def test_a_serial_line_may_bring_the_answers_of_the_process_before(engine: Engine) -> None:
+    bench = Bench(engine, OLD, falls_with_power=False)
+    bench.put_down("sale-1", coupon(1))
+    bench.says(IN_ORDER * STALE_AT_START)
+    assert bench.states("sale-1") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-1") == [State.CONFIRMED]
+
+
+def test_clear_leaves_no_answer_behind(engine: Engine) -> None:
+    bench = Bench(engine, dataclasses.replace(OLD, clear=True))
+    bench.put_down("sale-1", coupon(1))
+    bench.rule("sale-1", Decision.OWE)
+    bench.put_down("sale-2", coupon(2))
+    assert bench.states("sale-2") == [State.QUEUED]
+    bench.says(IN_ORDER + b"\x37\x25\x00")
+    bench.says(WELL)
+    assert bench.states("sale-2") == [State.SENDING]
+    bench.says(IN_ORDER)
+    assert bench.states("sale-2") == [State.CONFIRMED]
+
+
+def test_a_link_that_breaks_after_a_ruling_writes_no_row(engine: Engine) -> None:
+    bench = Bench(engine, OLD)
+    bench.put_down("sale-1", coupon(1))
+    bench.rule("sale-1", Decision.VOID)
+    before = bench.diary()
+    bench.press.link_lost(str(LinkError("cut")))
+    assert bench.states("sale-1") == [State.VOID]
+    assert bench.diary() == before
