@@ -295,11 +295,15 @@ def _balanced(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
 
 
 def _line_cost(pieces: Sequence[list[Run]], end: int, used: int, width: int) -> float:
-    """One more line costs most, a line that ends within a word less, an uneven edge least."""
+    """One more line costs most, a line that ends within a word less, an uneven edge least. A wide space parts what does not belong
+    together, so it is the best place of all.
+    """
     if end == len(pieces):
         return 100.0 + (5.0 if used < width // 5 else 0.0)
-    torn = not breathes(pieces[end - 1][-1].text[-1], pieces[end][0].text[0])
-    return 100.0 + 10.0 * torn + 4.0 * ((width - used) / width) ** 2
+    last = pieces[end - 1][-1].text[-1]
+    torn = not breathes(last, pieces[end][0].text[0])
+    parted = last == "\N{IDEOGRAPHIC SPACE}"
+    return 100.0 - 5.0 * parted + 10.0 * torn + 4.0 * ((width - used) / width) ** 2
 
 
 def _wrapped(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
@@ -440,6 +444,12 @@ def _row(row: Row, width: int, metrics: Metrics, *, white: bool) -> _Piece:
         return _column(row, width, metrics, white=white)
     if any(piece.width > span for piece, span in zip(pieces, widths, strict=True)):
         return _column(row, width, metrics, white=white)
+    if any(_tears(cell, span, metrics) for cell, span in zip(row.cells, widths, strict=True)):
+        # An amount is never torn apart to keep its share of the row: ¥7,50 on one line and 0 on the next is another amount.
+        if any(cell.percent is not None for cell in row.cells):
+            free = tuple(replace(cell, percent=None) for cell in row.cells)
+            return _row(replace(row, cells=free), width, metrics, white=white)
+        return _column(row, width, metrics, white=white)
     lowest = max((piece.baseline or 0 for piece in pieces), default=0)
     tallest = max((piece.height for piece in pieces), default=0)
     boxes: list[Drawn] = []
@@ -489,6 +499,16 @@ def _widths(cells: Sequence[Cell], width: int, metrics: Metrics, *, white: bool)
             return None
         widths[first] = rest
     return widths if sum(widths) <= room else None
+
+
+def _tears(cell: Cell, span: int, metrics: Metrics) -> bool:
+    """Whether a word or a number of a cell is wider than the cell."""
+    return any(
+        sum(metrics.advance(run) for run in unit) > span - metrics.scale(block.indent)
+        for block in cell.blocks
+        if isinstance(block, Text)
+        for unit in units(_fitting(block.runs, span - metrics.scale(block.indent), metrics))
+    )
 
 
 def _column(row: Row, width: int, metrics: Metrics, *, white: bool) -> _Piece:
