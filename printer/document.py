@@ -130,6 +130,8 @@ class Qr:
     def __post_init__(self) -> None:
         if not 0 < len(self.text) <= QR_CHARS_MAX:
             raise DocumentError(f"a QR of {len(self.text)} characters; 1 to {QR_CHARS_MAX} are allowed")
+        if not self.text.isascii():
+            raise DocumentError("a QR with a character outside ASCII, which two printers would not encode alike")
 
 
 @dataclass(frozen=True, slots=True)

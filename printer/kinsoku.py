@@ -69,10 +69,18 @@ def breakable(before: str, after: str) -> bool:
 
 
 def breathes(before: str, after: str) -> bool:
-    """Whether a line that ends between these two reads well: behind a mark, a space or a topic, or where kana ends and a word begins."""
-    if not _wide(before) or before in BREATHS:
+    """Whether a line that ends between these two reads well: behind a mark, a space or a topic, or where kana ends, or katakana
+    begins, and with it a word.
+    """
+    if not _wide(before) or before in BREATHS or before == "\N{IDEOGRAPHIC SPACE}":
         return True
+    if _katakana(after) and not _katakana(before):
+        return True  # 名物 | ラムネ
     return _hiragana(before) and not _hiragana(after)
+
+
+def _katakana(character: str) -> bool:
+    return "ァ" <= character <= "ー"
 
 
 def _hiragana(character: str) -> bool:

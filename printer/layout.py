@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol, TypeAlias, assert_never
 
 from printer.document import (
@@ -57,7 +58,9 @@ for a cell that is marked as the rest."""
 
 
 class Metrics(Protocol):
-    """What the layout must know of the type it sets. All results in the printer's dots."""
+    """What the layout must know of the type it sets. All results in the printer's dots. Hashable: what was set once is set alike again."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def width_dots(self) -> int:
@@ -231,6 +234,7 @@ def _block(block: Block, width: int, metrics: Metrics, *, white: bool) -> _Piece
 # --- text ---------------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=512)
 def _text(text: Text, width: int, metrics: Metrics, *, white: bool) -> _Piece:
     indent = metrics.scale(text.indent)
     boxes: list[Drawn] = []
@@ -291,11 +295,15 @@ def _balanced(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
 
 
 def _line_cost(pieces: Sequence[list[Run]], end: int, used: int, width: int) -> float:
-    """One more line costs most, a line that ends within a word less, an uneven edge least."""
+    """One more line costs most, a line that ends within a word less, an uneven edge least. A wide space parts what does not belong
+    together, so it is the best place of all.
+    """
     if end == len(pieces):
         return 100.0 + (5.0 if used < width // 5 else 0.0)
-    torn = not breathes(pieces[end - 1][-1].text[-1], pieces[end][0].text[0])
-    return 100.0 + 10.0 * torn + 4.0 * ((width - used) / width) ** 2
+    last = pieces[end - 1][-1].text[-1]
+    torn = not breathes(last, pieces[end][0].text[0])
+    parted = last == "\N{IDEOGRAPHIC SPACE}"
+    return 100.0 - 5.0 * parted + 10.0 * torn + 4.0 * ((width - used) / width) ** 2
 
 
 def _wrapped(runs: Sequence[Run], width: int, metrics: Metrics) -> list[_Line]:
@@ -436,6 +444,12 @@ def _row(row: Row, width: int, metrics: Metrics, *, white: bool) -> _Piece:
         return _column(row, width, metrics, white=white)
     if any(piece.width > span for piece, span in zip(pieces, widths, strict=True)):
         return _column(row, width, metrics, white=white)
+    if any(_tears(cell, span, metrics) for cell, span in zip(row.cells, widths, strict=True)):
+        # An amount is never torn apart to keep its share of the row: ¥7,50 on one line and 0 on the next is another amount.
+        if any(cell.percent is not None for cell in row.cells):
+            free = tuple(replace(cell, percent=None) for cell in row.cells)
+            return _row(replace(row, cells=free), width, metrics, white=white)
+        return _column(row, width, metrics, white=white)
     lowest = max((piece.baseline or 0 for piece in pieces), default=0)
     tallest = max((piece.height for piece in pieces), default=0)
     boxes: list[Drawn] = []
@@ -485,6 +499,16 @@ def _widths(cells: Sequence[Cell], width: int, metrics: Metrics, *, white: bool)
             return None
         widths[first] = rest
     return widths if sum(widths) <= room else None
+
+
+def _tears(cell: Cell, span: int, metrics: Metrics) -> bool:
+    """Whether a word or a number of a cell is wider than the cell."""
+    return any(
+        sum(metrics.advance(run) for run in unit) > span - metrics.scale(block.indent)
+        for block in cell.blocks
+        if isinstance(block, Text)
+        for unit in units(_fitting(block.runs, span - metrics.scale(block.indent), metrics))
+    )
 
 
 def _column(row: Row, width: int, metrics: Metrics, *, white: bool) -> _Piece:

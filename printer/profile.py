@@ -114,6 +114,12 @@ def load(name: str | Path) -> Profile:
     return Profile(**values)
 
 
+def reference(name: str) -> str:
+    """`name` so that `load` finds the same profile from another process: a shipped name as it is, a file by its whole path."""
+    path = Path(name)
+    return name if path.suffix != ".toml" else str(path.resolve())
+
+
 def _value(value: Any, kind: str, *, where: str) -> Any:
     enums: dict[str, type[StrEnum]] = {"Encoding": Encoding, "Gaiji": Gaiji}
     if kind in enums:

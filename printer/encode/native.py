@@ -15,7 +15,7 @@ from printer.encode import commands, sjis
 from printer.encode.qr import side
 from printer.encode.strips import rows_of, strips
 from printer.errors import EncodeError
-from printer.layout import QR_QUIET_MODULES, Drawn, Glyphs, Picture, QrBox, RuleBox, lay_out
+from printer.layout import QR_QUIET_MODULES, Drawn, Glyphs, Page, Picture, QrBox, RuleBox, lay_out
 from printer.profile import Profile
 
 CELL_DOTS = 12
@@ -79,8 +79,7 @@ def _factors(size: Size) -> tuple[int, int]:
 
 def encode(document: Document, profile: Profile, *, process_id: str) -> tuple[bytes, int]:
     """The bytes for the printer, and how many dots of paper they are. Raises LayoutError, EncodeError."""
-    if not (profile.kanji and profile.native_qr):
-        raise EncodeError(f"profile '{profile.name}' has no kanji font or no QR of its own")
+    _can(profile)
     metrics = CellMetrics(profile)
     page = lay_out(document, metrics)
     pen = _Pen(profile)
@@ -90,6 +89,37 @@ def encode(document: Document, profile: Profile, *, process_id: str) -> tuple[by
     pen.down_to(page.height)
     body = commands.preamble(profile) + bytes(pen.out)
     return body + commands.ending(document.cut, profile, process_id), pen.dots
+
+
+def check(page: Page, profile: Profile) -> None:
+    """Raises EncodeError for a page that `encode` would raise it for; draws nothing."""
+    _can(profile)
+    for _, line in _lines(page.boxes):
+        if not _stands_alone(line):
+            _drawable(line, profile)
+
+
+def _can(profile: Profile) -> None:
+    if not (profile.kanji and profile.native_qr):
+        raise EncodeError(f"profile '{profile.name}' has no kanji font or no QR of its own")
+
+
+def _stands_alone(line: list[Drawn]) -> bool:
+    """A line is either one thing that is not text, or text alone."""
+    if all(isinstance(box, Glyphs) for box in line):
+        return False
+    if len(line) == 1 and isinstance(line[0], QrBox | Picture | RuleBox):
+        return True
+    raise EncodeError("text and graphics on one line of the printer's own type")
+
+
+def _drawable(line: list[Drawn], profile: Profile) -> None:
+    """What the printer's own font may lack needs ours."""
+    for box in line:
+        if isinstance(box, Glyphs) and sjis.encode(box.run.text, profile.gaiji) is None:
+            from printer.encode.canvas import width
+
+            width(box.run.text, em=EM_DOTS, bold=box.run.bold)
 
 
 def _lines(boxes: tuple[Drawn, ...]) -> Iterator[tuple[int, list[Drawn]]]:
@@ -129,17 +159,16 @@ class _Pen:
 
     def line(self, boxes: list[Drawn]) -> None:
         """One line: text, or one thing of another kind."""
-        match boxes:
-            case [QrBox() as qr]:
+        if not _stands_alone(boxes):
+            self._text([box for box in boxes if isinstance(box, Glyphs)])
+            return
+        match boxes[0]:
+            case QrBox() as qr:
                 self._qr(qr)
-            case [Picture() as picture]:
+            case Picture() as picture:
                 self._picture(picture)
-            case [RuleBox() as rule]:
+            case RuleBox() as rule:
                 self._rule(rule)
-            case _ if all(isinstance(box, Glyphs) for box in boxes):
-                self._text([box for box in boxes if isinstance(box, Glyphs)])
-            case _:
-                raise EncodeError("text and graphics on one line of the printer's own type")
 
     def _text(self, line: list[Glyphs]) -> None:
         encoded = [sjis.encode(glyphs.run.text, self._profile.gaiji) for glyphs in line]

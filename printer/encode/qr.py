@@ -19,6 +19,15 @@ def modules(text: str) -> tuple[bytes, ...]:
     return tuple(bytes(row) for row in symbol.matrix)
 
 
+@lru_cache(maxsize=512)
 def side(text: str) -> int:
-    """Modules a side."""
-    return len(modules(text))
+    """Modules a side, from the length of the text alone: a layout needs no symbol, and drawing one takes a hundred times as long."""
+    from segno import DataOverflowError, consts, encoder
+
+    try:
+        version = encoder.find_version(
+            encoder.prepare_data(text, None, None), consts.ERROR_LEVEL_M, eci=False, micro=False
+        )
+    except (DataOverflowError, ValueError) as error:
+        raise EncodeError(f"no QR holds this text of {len(text)} characters") from error
+    return 17 + 4 * int(version)

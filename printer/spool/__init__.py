@@ -13,7 +13,6 @@ from printer.spool.job import (
     progress,
     rule,
     waiting,
-    withdraw,
 )
 from printer.spool.schema import Grade, State, create
 
@@ -30,5 +29,4 @@ __all__ = [
     "progress",
     "rule",
     "waiting",
-    "withdraw",
 ]

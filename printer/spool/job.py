@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from printer.document import Document, Mark, to_json
@@ -25,11 +25,19 @@ PARTS_MAX = 200
 """Twice the tickets of the largest order: a limit against a loop, not against a guest."""
 
 UNFINISHED = (State.QUEUED, State.SENDING, State.IN_DOUBT, State.REISSUED)
+"""What the spool has to do with yet."""
+
+UNSETTLED = (*UNFINISHED, State.UNPRINTABLE)
+"""What is neither on paper nor ruled away."""
+
+
+_UNSENT = (State.QUEUED, State.UNPRINTABLE, State.VOID)
 
 
 class Decision(StrEnum):
-    """print: what is not confirmed is printed (what may be on paper already, as 再発行). void: it is no longer wanted. owe: it is owed
-    to the guest. seen: a person has the paper in hand; it counts as printed.
+    """print: what is not confirmed is printed (what may be on paper already, as 再発行), but for what is unprintable. void: it is no
+    longer wanted. owe: it is owed to the guest. seen: a person has the paper in hand, and it counts as printed; a kiosk alone never
+    rules so, it is for the desk, where staff look at the paper.
     """
 
     PRINT = "print"
@@ -71,7 +79,7 @@ class Progress:
     @property
     def untouched(self) -> bool:
         """No byte of any part was ever sent: the money may go back without a question."""
-        return all(part.tries == 0 and part.state in (State.QUEUED, State.VOID) for part in self.parts)
+        return all(part.tries == 0 and part.state in _UNSENT for part in self.parts)
 
 
 _insert_job = insert(print_job)
@@ -92,7 +100,7 @@ _set_job_ruled = update(print_job).where(print_job.c.id == bindparam("b_job")).v
 _waiting = (
     select(print_job.c.id)
     .where(
-        print_job.c.id.in_(select(print_part.c.job).where(print_part.c.state.in_(UNFINISHED))),
+        print_job.c.id.in_(select(print_part.c.job).where(print_part.c.state.in_(UNSETTLED))),
         (print_job.c.ruled == 0) | (print_job.c.boot != bindparam("boot")),
     )
     .order_by(print_job.c.created_at, print_job.c.id)
@@ -185,7 +193,8 @@ def rule(
     """Decide on the parts that are not confirmed (all of them, or the numbers in `parts`), and let the job go on under `boot`.
 
     A part in doubt that is not named stays in doubt; the spool prints the others. `print` on a part whose printing was begun makes
-    it 再発行. A part that is being sent right now is left alone by `print` and taken away from the spool by the others.
+    it 再発行. A part that is being sent right now, or is unprintable, is left alone by `print` and taken away from the spool by the
+    others.
     Raises JobError for an unknown job or part.
     """
     found = progress(connection, job_id)
@@ -194,7 +203,7 @@ def rule(
     if parts is not None and not set(parts) <= {part.seq for part in found.parts}:
         raise JobError(f"job '{job_id}' has parts 1 to {found.total}")
     for part in found.parts:
-        if part.state in UNFINISHED and (parts is None or part.seq in parts):
+        if part.state in UNSETTLED and (parts is None or part.seq in parts):
             state, grade = _ruled(part, decision)
             connection.execute(_set_part, {"b_job": job_id, "b_seq": part.seq, "b_state": state, "b_grade": grade})
     connection.execute(_set_job_ruled, {"b_job": job_id, "b_boot": boot})
@@ -206,17 +215,8 @@ def rule(
     return ruled
 
 
-def withdraw(connection: Connection, job_id: str, *, now: datetime) -> bool:
-    """Void a job of which no byte was ever sent; True when that was so. Otherwise nothing changes: the rest is finished or owed."""
-    found = progress(connection, job_id)
-    if found is None or not found.untouched:
-        return False
-    rule(connection, job_id, Decision.VOID, boot=found.boot, now=now)
-    return True
-
-
 def waiting(connection: Connection, *, boot: str) -> tuple[str, ...]:
-    """Unfinished jobs that nothing will be printed of before `boot` has ruled: of an earlier run, or in doubt. Oldest first."""
+    """Unsettled jobs of which nothing will be printed before `boot` has ruled: of an earlier run, or in doubt. Oldest first."""
     return tuple(connection.execute(_waiting, {"boot": boot}).scalars())
 
 
@@ -244,7 +244,7 @@ def _together(states: set[State]) -> State:
             return state
     if State.QUEUED in states:
         return State.QUEUED if states == {State.QUEUED} else State.SENDING
-    for state in (State.OWED, State.CONFIRMED):
+    for state in (State.UNPRINTABLE, State.OWED, State.CONFIRMED):
         if state in states:
             return state
     return State.VOID
@@ -262,12 +262,3 @@ def _ruled(part: PartProgress, decision: Decision) -> tuple[State, Grade | None]
             return State.CONFIRMED, Grade.SEEN
         case never:
             assert_never(never)
-
-
-def count_open(connection: Connection) -> int:
-    """Parts not settled yet, of all jobs; a fact for the technician's page."""
-    return int(
-        connection.execute(
-            select(func.count()).select_from(print_part).where(print_part.c.state.in_(UNFINISHED))
-        ).scalar_one()
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from printer.spool.job import UNFINISHED, record, refresh
@@ -63,6 +63,16 @@ _begin = (
         {"state": State.SENDING, "try": print_part.c["try"] + 1, "process_id": bindparam("b_process_id"), "grade": None}
     )
 )
+_unprintable = (
+    update(print_part)
+    .where(
+        print_part.c.job == bindparam("b_job"),
+        print_part.c.seq == bindparam("b_seq"),
+        print_part.c["try"] == bindparam("b_tries"),
+        print_part.c.state.in_(_PRINTABLE),
+    )
+    .values(state=State.UNPRINTABLE)
+)
 _settle = (
     update(print_part)
     .where(
@@ -111,11 +121,6 @@ _roll_first = insert(print_roll).values(one=1, process_id=0, used_dots_203=0).on
 _roll_id = update(print_roll).values(process_id=bindparam("b_process_id"))
 _roll_used = update(print_roll).values(used_dots_203=print_roll.c.used_dots_203 + bindparam("b_dots"))
 _roll_new = update(print_roll).values(used_dots_203=0)
-_doubts = (
-    select(func.count())
-    .select_from(print_part)
-    .where(or_(print_part.c.state == State.IN_DOUBT, print_part.c.state == State.SENDING))
-)
 
 
 def recover(connection: Connection, *, now: datetime) -> int:
@@ -187,21 +192,24 @@ def again(connection: Connection, part: Part, why: str, *, now: datetime) -> boo
 
 
 def unsend(connection: Connection, part: Part, *, now: datetime) -> bool:
-    """No byte of a part left this machine after all: it is what it was before."""
+    """No byte of a part left this machine after all: it is what it was before. False when a ruling had taken it away."""
     state = State.QUEUED if part.tries == 0 else State.REISSUED
     found = connection.execute(
         _unsend, {"b_job": part.job, "b_seq": part.seq, "b_try": part.tries + 1, "b_state": state}
     )
+    if found.rowcount != 1:
+        return False
     refresh(connection, part.job)
     record(connection, part.job, part.seq, "unsent", "no byte left", now=now)
-    return found.rowcount == 1
+    return True
 
 
-def hold(connection: Connection, part: Part, why: str, *, now: datetime) -> None:
-    """A part that cannot be printed at all (a bug, a missing font): its job waits, untouched."""
-    connection.execute(_hold, {"b_job": part.job})
-    refresh(connection, part.job)
-    record(connection, part.job, part.seq, "unprintable", why, now=now)
+def unprintable(connection: Connection, part: Part, why: str, *, now: datetime) -> None:
+    """A part that this printer cannot be told (a bug, a missing font): it is passed over, and the rest of its job is printed."""
+    found = connection.execute(_unprintable, {"b_job": part.job, "b_seq": part.seq, "b_tries": part.tries})
+    if found.rowcount == 1:
+        refresh(connection, part.job)
+        record(connection, part.job, part.seq, "unprintable", why, now=now)
 
 
 def still_sending(connection: Connection, part: Part) -> bool:
@@ -242,11 +250,6 @@ def take_process_id(connection: Connection) -> int:
 def new_roll(connection: Connection, *, now: datetime) -> None:
     connection.execute(_roll_new)
     record(connection, None, None, "new_roll", "paper was loaded", now=now)
-
-
-def doubts(connection: Connection) -> int:
-    """Parts in doubt or being sent."""
-    return int(connection.execute(_doubts).scalar_one())
 
 
 def _step(connection: Connection, part: Part, state: State, grade: Grade | None) -> bool:

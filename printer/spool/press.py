@@ -2,7 +2,11 @@
 
 The row says `sending` before the first byte leaves; it says `confirmed` only after the printer has named the part's process id.
 There is no timer here that decides that something failed. When the link breaks within a part nobody can know, so the part is
-in doubt and waits for a person; when the paper ends, the printer is told to forget, and the part is printed again from its start.
+in doubt and its job waits for a ruling of the sale engine; when the paper ends, the printer is told to forget, and the part is
+printed again from its start.
+
+A printer without process ids only says that it has come to a question (GS r), not to which one. So the press knows how many answers
+to earlier questions may still come, at most, and a part is proven by one answer more than that.
 """
 
 from __future__ import annotations
@@ -27,10 +31,16 @@ from sync.store import reading
 from tickets.clock import Clock
 
 ASK_AGAIN_AFTER_S = 2.0
-"""A process id that has not come by then is asked for with a second one; the printer answers in order, so nothing is assumed."""
+"""An answer that has not come by then is asked for once more; the printer answers in order, so nothing is assumed."""
+
+ASKED_AGAIN_MAX = 3
+"""For one part of a printer without process ids: a long paper may take its time, and each question has its answer."""
 
 CLEAR_AGAIN_AFTER_S = 5.0
 RECOVER_EVERY_S = 15.0
+
+STALE_AT_START = 2 + ASKED_AGAIN_MAX
+"""More than one part leaves unanswered when its process ends. An upper bound that is too high costs three bytes a question."""
 
 log = structlog.get_logger()
 
@@ -63,6 +73,12 @@ class _Current:
     hangs: bool = False
     reloaded: bool = False
     probe: str | None = None
+    asked: int = 0
+    """Questions (GS r) sent with this part and after it."""
+    asked_again: int = 0
+    asked_at_s: float = 0.0
+    answers: int = 0
+    """Answers since its last byte was sent, to its own questions or to earlier ones."""
 
 
 class Press:
@@ -83,6 +99,8 @@ class Press:
         self._changed = False
         self._hungry = True
         self._closing = False
+        # Answers that earlier questions may still bring, at most. A line that stays up may bring those of the process before.
+        self._stale = 0 if line.falls_with_power else STALE_AT_START
         with engine.begin() as connection:
             waiting = ledger.recover(connection, now=clock.now_utc())
             self._roll = ledger.roll(connection)
@@ -119,12 +137,7 @@ class Press:
             case Printed(process_id=process_id):
                 self._printed(process_id)
             case InOrder():
-                if (
-                    self._current is not None
-                    and self.grade is Grade.PROCESSED
-                    and self._current.written_at_s is not None
-                ):
-                    self._evidence(Grade.PROCESSED)
+                self._answered()
             case Cleared():
                 self._cleared()
             case WentOffline(causes=causes):
@@ -137,7 +150,9 @@ class Press:
 
     def link_lost(self, why: str) -> None:
         """The link broke. A part of which a byte had left is in doubt; it is not printed again by itself."""
-        current, self._current = self._current, None
+        current = self._leave()
+        if self._line.falls_with_power:
+            self._stale = 0  # the answers went with the connection
         untouched = self._line.untouched
         self._phase = Phase.IDLE
         self._line.lost(why)
@@ -187,20 +202,30 @@ class Press:
                 ours = ledger.still_sending(connection, self._current.part)
             if not ours:
                 log.info("taken_away", job=self._current.part.job, seq=self._current.part.seq)
-                self._current = None
+                self._leave()
                 self._forget_at_printer()
 
+    def _leave(self) -> _Current | None:
+        """The part at the printer is no longer ours, or done. What it asked and has no answer to may be answered later."""
+        current, self._current = self._current, None
+        if current is not None:
+            self._stale = max(0, self._stale + current.asked - current.answers)
+        return current
+
     def _prepare(self) -> None:
-        """Encode the part that comes next, while the printer is busy with this one."""
-        with reading(self._engine) as connection:
-            part = ledger.peek(connection, machine=self._machine)
-        if part is None:
-            self._ready = None
-            return
+        """Encode the part that comes next, while the printer is busy with this one. What cannot be printed is passed over."""
         process_id = ledger.following(self._roll.process_id)
-        if self._ready is not None and (self._ready.part.key, self._ready.process_id) == (part.key, process_id):
-            return
-        self._ready = self._encoded(part, process_id)
+        while True:
+            with reading(self._engine) as connection:
+                part = ledger.peek(connection, machine=self._machine)
+            if part is None:
+                self._ready = None
+                return
+            if self._ready is not None and (self._ready.part.key, self._ready.process_id) == (part.key, process_id):
+                return
+            self._ready = self._encoded(part, process_id)
+            if self._ready is not None:
+                return
 
     def _encoded(self, part: Part, process_id: int) -> _Ready | None:
         try:
@@ -209,9 +234,9 @@ class Press:
                 document = reissued(document, count=part.tries)
             return _Ready(part, process_id, encode(document, self._profile, process_id=f"{process_id:04d}"))
         except (DocumentError, LayoutError, EncodeError) as error:
-            log.exception("unprintable", job=part.job, seq=part.seq)
+            log.exception("unprintable", job=part.job, seq=part.seq, code=error.code)
             with self._engine.begin() as connection:
-                ledger.hold(connection, part, str(error), now=self._clock.now_utc())
+                ledger.unprintable(connection, part, str(error), now=self._clock.now_utc())
             self._changed = True
             return None
 
@@ -250,6 +275,9 @@ class Press:
             began_at_s=self._clock.monotonic_s(),
         )
         self._line.put_document(ready.encoded.data)
+        if self.grade is Grade.PROCESSED:
+            self._current.asked = 1 + self._stale  # the first stands in the document
+            self._line.put(commands.PROCESSED * self._stale)
         self._line.write()
 
     def _written(self, now: float) -> None:
@@ -257,28 +285,29 @@ class Press:
         if current is None or self._line.unsent:
             return
         if current.written_at_s is None:
-            current.written_at_s = now
+            current.written_at_s = current.asked_at_s = now
             if self.grade is Grade.SENT:
                 self._evidence(Grade.SENT)
             else:
                 self._prepare()
-        elif self._should_ask_again(current, now):
+        elif not current.interrupted and self._line.ready and now - current.asked_at_s > ASK_AGAIN_AFTER_S:
+            self._ask_again(current, now)
+
+    def _ask_again(self, current: _Current, now: float) -> None:
+        if self._profile.process_id and current.probe is None:
             with self._engine.begin() as connection:
                 number = ledger.take_process_id(connection)
             self._roll = ledger.Roll(number, self._roll.used_dots_203)
             current.probe = f"{number:04d}"
-            log.warning("asking_again", job=current.part.job, seq=current.part.seq)
             self._line.put(commands.mark(current.probe))
-
-    def _should_ask_again(self, current: _Current, now: float) -> bool:
-        return (
-            self._profile.process_id
-            and current.probe is None
-            and not current.interrupted
-            and self._line.ready
-            and current.written_at_s is not None
-            and now - current.written_at_s > ASK_AGAIN_AFTER_S
-        )
+        elif self.grade is Grade.PROCESSED and current.asked_again < ASKED_AGAIN_MAX:
+            current.asked += 1
+            current.asked_again += 1
+            self._line.put(commands.PROCESSED)
+        else:
+            return
+        current.asked_at_s = now
+        log.warning("asking_again", job=current.part.job, seq=current.part.seq)
 
     # --- evidence -------------------------------------------------------------------------------------------------------------
 
@@ -297,6 +326,16 @@ class Press:
             with self._engine.begin() as connection:
                 if ledger.late(connection, process_id, now=self._clock.now_utc()):
                     self._changed = True
+
+    def _answered(self) -> None:
+        """The printer has come to a question: one of the current part's, or an earlier one's."""
+        current = self._current
+        if current is None or self.grade is not Grade.PROCESSED or self._line.unsent:
+            self._stale = max(0, self._stale - 1)
+            return
+        current.answers += 1
+        if current.answers > self._stale:
+            self._evidence(Grade.PROCESSED)
 
     def _doubt(self, connection: Connection, current: _Current, why: str) -> None:
         ledger.doubt(connection, current.part, why, now=self._clock.now_utc())
@@ -319,7 +358,7 @@ class Press:
         ledger.again(connection, current.part, why, now=self._clock.now_utc())
 
     def _settle(self, settle: Callable[[Connection], None]) -> None:
-        self._current = None
+        self._leave()
         self._changed = True
         if self._phase is Phase.PRINTING:
             self._phase = Phase.IDLE
@@ -363,7 +402,8 @@ class Press:
         self._phase = Phase.IDLE
         self._hungry, self._ready = True, None
         self._line.patient(on=False)
-        current, self._current = self._current, None
+        current = self._leave()
+        self._stale = 0  # what was asked before Clear has been answered or dropped
         if current is not None:
             with self._engine.begin() as connection:
                 self._again(connection, current, "the printer stopped and dropped it")

@@ -42,6 +42,7 @@ class Spool:
 
     def __init__(self, settings: Settings, profile: Profile, clock: Clock) -> None:
         self._clock = clock
+        self._profile = profiles.reference(settings.profile)
         self._bells = tuple(Path(path) for path in settings.progress_doorbells)
         self._engine = open_engine(settings.journal)
         create(self._engine)
@@ -129,12 +130,12 @@ class Spool:
                 doorbell.ring(bell)
 
     def _news(self) -> bool:
-        fresh = health(self._line, self._press, at=self._clock.now_utc())
+        fresh = health(self._line, self._press, profile=self._profile, at=self._clock.now_utc())
         return self._told is None or (fresh.state, fresh.facts) != (self._told.state, self._told.facts)
 
     def _tell(self) -> None:
         self._told_at_s = self._clock.monotonic_s()
-        self._told = health(self._line, self._press, at=self._clock.now_utc())
+        self._told = health(self._line, self._press, profile=self._profile, at=self._clock.now_utc())
         self._board.publish(self._told)
 
 

@@ -14,9 +14,10 @@ STOPS = "printing"
 """The message key of what cannot be done meanwhile."""
 
 
-def health(line: Line, press: Press, *, at: datetime) -> Health:
-    """The printer's row: facts `link` (up, down), `online`, `paper` (ok, near_end, out, unknown), `cover` (closed, open, unknown),
-    `cutter` (ok, error, unknown), `evidence` (confirmed, processed, sent), `busy`, `paper_mm_used`.
+def health(line: Line, press: Press, *, profile: str, at: datetime) -> Health:
+    """The printer's row: facts `profile` (what `printer.profile.load` takes, so that a sale can be checked against it before anyone
+    pays), `link` (up, down), `online`, `paper` (ok, near_end, out, unknown), `cover` (closed, open, unknown), `cutter` (ok, error,
+    unknown), `evidence` (confirmed, processed, sent), `busy`, `paper_mm_used`.
     """
     said = line.state if line.up else PrinterState()
     state = judged(said, up=line.up, silent=line.silent)
@@ -26,6 +27,7 @@ def health(line: Line, press: Press, *, at: datetime) -> Health:
         at=at,
         stops="" if state in (State.OK, State.WARNING) else STOPS,
         facts={
+            "profile": profile,
             "link": "up" if line.up else "down",
             "online": said.online,
             "paper": str(said.paper),

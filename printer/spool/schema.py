@@ -17,7 +17,8 @@ class State(StrEnum):
     """Of a part; a job has the state that its parts give it.
 
     queued: no byte was sent. sending: the row was durable before the first byte. confirmed: on paper, see `Grade`. in_doubt: may be
-    on paper; waits for a ruling. reissued: to be printed again, marked 再発行. void, owed: ruled so; nothing will be printed.
+    on paper; waits for a ruling. reissued: to be printed again, marked 再発行. unprintable: this printer cannot be told it, now or
+    later; it holds up nothing and stays so until it is ruled void, owed or seen. void, owed: ruled so; nothing will be printed.
     """
 
     QUEUED = "queued"
@@ -25,6 +26,7 @@ class State(StrEnum):
     CONFIRMED = "confirmed"
     IN_DOUBT = "in_doubt"
     REISSUED = "reissued"
+    UNPRINTABLE = "unprintable"
     VOID = "void"
     OWED = "owed"
 
@@ -68,7 +70,7 @@ print_part = Table(
 Index(
     "print_part_open",
     print_part.c.state,
-    sqlite_where=print_part.c.state.in_(("queued", "sending", "in_doubt", "reissued")),
+    sqlite_where=print_part.c.state.in_(("queued", "sending", "in_doubt", "reissued", "unprintable")),
 )
 
 print_event = Table(

@@ -98,10 +98,8 @@ def _total(paper: ReceiptPaper) -> tuple[Block, ...]:
         rows.append(
             Row(
                 (
-                    Cell((parts.text(f"{percent(tax.rate_bp)}対象{mark}"),), percent=28),
-                    Cell((parts.text(signed(tax.gross), align=Align.RIGHT),), percent=20),
-                    Cell((parts.text("内消費税", align=Align.RIGHT),), percent=32),
-                    Cell((parts.text(signed(tax.tax), align=Align.RIGHT),), percent=20),
+                    Cell((parts.ends(f"{percent(tax.rate_bp)}対象{mark}", signed(tax.gross)),), percent=55),
+                    Cell((parts.text(f"内消費税{signed(tax.tax)}", align=Align.RIGHT),), percent=45),
                 )
             )
         )
@@ -113,7 +111,7 @@ def _tender(tender: TenderPaper, lang: str) -> tuple[Block, ...]:
     name = f"{tender.name['ja']} 利用" + (f" {english}" if english else "")
     rows: list[Block] = [parts.ends(name, signed(tender.amount), right_bold=True)]
     if tender.card or tender.slip:
-        card = f"カード番号 {tender.card}" if tender.card else ""
+        card = "カード番号\N{IDEOGRAPHIC SPACE}" + tender.card.replace(" ", "\N{NO-BREAK SPACE}") if tender.card else ""
         rows.append(parts.ends(card, f"伝票 {tender.slip}" if tender.slip else "", size=Size.SMALL))
     if tender.balance is not None:
         words = "取引後残高" if lang == "ja" else "取引後残高 Balance"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from printer import templates
+from printer import profile, templates
 from printer.spool import Grade, State
 from sync.service import health
 from sync.store import reading
@@ -15,10 +15,10 @@ from tests.contract.printer.rig import book, codes, emulator, rig, sale, scanned
 from tests.unit.printer import papers
 
 
-@pytest.mark.parametrize("profile", ["generic-80", "generic-80-serial"])
-def test_a_sale_of_thirteen(tmp_path: Path, profile: str) -> None:
+@pytest.mark.parametrize("model", ["generic-80", "generic-80-serial"])
+def test_a_sale_of_thirteen(tmp_path: Path, model: str) -> None:
     with emulator(tmp_path / "paper", "--speed", "0") as printer, rig(tmp_path) as device:
-        device.start(printer.address, profile=profile)
+        device.start(printer.address, profile=model)
         device.announce()
         documents = sale()
         device.put_down("sale-1", documents)
@@ -42,6 +42,7 @@ def test_health_is_proven_and_fresh(tmp_path: Path) -> None:
         device.until(lambda: device.health().state is health.State.OK)
         facts = device.health().facts
         assert (facts["link"], facts["paper"], facts["cover"], facts["evidence"]) == ("up", "ok", "closed", "confirmed")
+        assert profile.load(facts["profile"]) == profile.load("generic-80")
         printer.do(do="fault", spec="near-end")
         device.until(lambda: device.health().state is health.State.WARNING)
         printer.do(do="open-cover")
@@ -73,8 +74,8 @@ def test_two_jobs_in_order_and_a_receipt_between(tmp_path: Path) -> None:
 
 
 def test_a_printer_without_process_ids_gives_less_evidence(tmp_path: Path) -> None:
-    profile = tmp_path / "old.toml"
-    profile.write_text(
+    old = tmp_path / "old.toml"
+    old.write_text(
         "width_dots = 576\ndpi = 203\nstatus = true\nasb = true\nanswers_in_order = true\ncutter = true\n",
         encoding="utf-8",
     )
@@ -82,12 +83,13 @@ def test_a_printer_without_process_ids_gives_less_evidence(tmp_path: Path) -> No
         device.announce()
         documents = book()[:3]
         device.put_down("sale-1", documents)
-        device.start(printer.address, profile=str(profile))
+        device.start(printer.address, profile=str(old))
         progress = device.done("sale-1")
         assert {part.grade for part in progress.parts} == {Grade.PROCESSED}
         device.until(lambda: len(printer.sheets()) == 3)
         assert [scanned(sheet) for sheet in printer.sheets()] == codes(documents)
         assert device.health().facts["evidence"] == "processed"
+        assert profile.load(device.health().facts["profile"]) == profile.load(old)
 
 
 def test_a_serial_line(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from printer.settings import Settings
-from printer.spool import Decision, State, waiting, withdraw
+from printer.spool import Decision, State, waiting
 from sync.service import health
 from sync.service.settings import SettingsError, load
 from sync.store import reading
-from tests.contract.printer.rig import AT, ROOT, book, codes, emulator, rig, sale, scanned
+from tests.contract.printer.rig import ROOT, book, codes, emulator, rig, sale, scanned
 
 
 def test_paper_ends_within_a_book(tmp_path: Path) -> None:
@@ -163,15 +163,26 @@ def test_the_cutter_jams(tmp_path: Path) -> None:
         assert [part.tries for part in progress.parts] == [1, 2, 1]
 
 
-def test_a_ruling_takes_a_part_away_while_it_is_sent(tmp_path: Path) -> None:
-    with emulator(tmp_path / "paper", "--speed", "60") as printer, rig(tmp_path) as device:
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_ruling_takes_a_part_away_while_it_is_sent(tmp_path: Path, clears: bool) -> None:
+    """The next guest's part comes out after it, also of a clone without Clear and process ids, which prints the old part to its end."""
+    clone = tmp_path / "clone.toml"
+    clone.write_text(
+        "width_dots = 576\ndpi = 203\nstatus = true\nasb = true\nanswers_in_order = true\ncutter = true\n",
+        encoding="utf-8",
+    )
+    faults = () if clears else ("--fault", "no-process-id")
+    with emulator(tmp_path / "paper", "--speed", "150", *faults) as printer, rig(tmp_path) as device:
         device.announce()
         device.put_down("sale-1", book()[:3])
-        device.start(printer.address)
+        device.start(printer.address, profile="generic-80" if clears else str(clone))
         device.until(lambda: device.progress("sale-1").parts[0].state is State.SENDING)
         device.rule("sale-1", Decision.OWE)
         device.put_down("sale-2", book()[5:6])
         device.done("sale-2")
+        if not clears:  # GS r is answered where the parser is, and the paper follows
+            device.until(lambda: len(printer.sheets()) == 2)
+        assert scanned(printer.sheets()[-1]) == codes(book()[5:6])[0]
         progress = device.progress("sale-1")
         assert {part.state for part in progress.parts} == {State.OWED}
         assert not printer.seen("error")
@@ -225,8 +236,8 @@ def test_the_printer_is_not_there_and_comes_later(tmp_path: Path) -> None:
         device.until(lambda: device.health().state is health.State.ERROR)
         assert device.health().facts["link"] == "down"
         assert device.health().stops == "printing"
-        with device.engine.begin() as connection:
-            assert withdraw(connection, "sale-1", now=AT)
+        assert device.progress("sale-1").untouched
+        device.rule("sale-1", Decision.VOID)
         with emulator(tmp_path / "paper", where=("--listen", address)) as printer:
             device.done("sale-2")
             assert [scanned(sheet) for sheet in printer.sheets()] == codes(book()[1:2])

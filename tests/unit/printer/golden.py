@@ -19,12 +19,13 @@ _PAPERS: dict[str, templates.Paper] = {
     "coupon-ja": papers.coupon(),
     "coupon-en": papers.coupon(lang="en"),
     "goods-ja": papers.goods(),
+    "goods-en": papers.goods(lang="en"),
     "receipt-ja": papers.receipt(),
     "receipt-en": papers.receipt(lang="en", copy=1),
     "claim-ja": papers.claim(),
     "claim-en": papers.claim(lang="en", kind=ClaimKind.TICKETS_OWED),
 }
-_NARROW = ("ticket-ja", "coupon-ja", "receipt-ja", "claim-ja")
+_NARROW = ("ticket-ja", "coupon-ja", "goods-ja", "goods-en", "receipt-ja", "claim-ja")
 PICTURES: dict[str, tuple[templates.Paper, str]] = {
     **{f"{name}-576": (paper, "generic-80") for name, paper in _PAPERS.items()},
     **{f"{name}-512": (_PAPERS[name], "tm-t88v") for name in _NARROW},

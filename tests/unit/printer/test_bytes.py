@@ -136,7 +136,7 @@ def test_native_says_every_word_of_the_document(paper: templates.Paper) -> None:
     data, _ = native.encode(document, SERIAL, process_id="0001")
 
     def bare(text: str) -> str:
-        same = str.maketrans({"¥": "￥", "〜": "～", "~": "～", " ": "", "　": "", "\n": ""})
+        same = str.maketrans({"¥": "￥", "〜": "～", "~": "～", " ": "", "\N{NO-BREAK SPACE}": "", "　": "", "\n": ""})
         return text.translate(same)
 
     said = bare(spoken(data))

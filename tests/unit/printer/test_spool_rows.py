@@ -176,15 +176,32 @@ def test_unsent_is_untouched_again(engine: Engine) -> None:
     assert not progress(engine).untouched
     with engine.begin() as connection:
         assert ledger.unsend(connection, part, now=AT)
-        assert spool.withdraw(connection, "a", now=AT)
-    assert progress(engine).state is State.VOID
+        assert not ledger.unsend(connection, part, now=AT)
+    assert progress(engine).untouched
 
 
-def test_what_was_begun_cannot_be_withdrawn(engine: Engine) -> None:
-    first(engine)
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        (Decision.PRINT, State.UNPRINTABLE),
+        (Decision.VOID, State.VOID),
+        (Decision.OWE, State.OWED),
+        (Decision.SEEN, State.CONFIRMED),
+    ],
+)
+def test_rulings_on_what_cannot_be_printed(engine: Engine, decision: Decision, expected: State) -> None:
+    part = peek(engine)
+    assert part is not None
     with engine.begin() as connection:
-        assert not spool.withdraw(connection, "a", now=AT)
-    assert states(engine)[1:] == [State.QUEUED] * 2
+        ledger.unprintable(connection, part, "too wide", now=AT)
+        ledger.unprintable(connection, part, "too wide", now=AT)
+    assert states(engine) == [State.UNPRINTABLE, State.QUEUED, State.QUEUED]
+    assert progress(engine).untouched
+    following = peek(engine)
+    assert following is not None
+    assert following.seq == 2
+    rule(engine, decision, parts=[1])
+    assert states(engine)[0] is expected
 
 
 def test_recovery_puts_in_doubt_and_holds(engine: Engine) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from printer import layout, profile
+from printer import layout, profile, templates
 from printer.document import Align, Cell, Document, Image, Mark, Qr, Row, Run, Size, Text
 from printer.encode import native, sjis
 from printer.encode.canvas import RasterMetrics
@@ -116,6 +117,46 @@ def test_cells_stand_one_below_the_other_where_they_do_not_fit() -> None:
         box.baseline for box in lay_out(Document("t", "i", "ja", (row,)), NARROW).boxes if isinstance(box, Glyphs)
     }
     assert (len(wide), len(narrow)) == (1, 2)
+
+
+def said_on(paper: templates.Paper, metrics: RasterMetrics) -> list[str]:
+    """The paper's lines, as they stand on it."""
+    found: dict[int, str] = {}
+    page = lay_out(templates.document(paper), metrics)
+    for box in sorted((box for box in page.boxes if isinstance(box, Glyphs)), key=lambda box: (box.baseline, box.x)):
+        found[box.baseline] = found.get(box.baseline, "") + box.run.text
+    return list(found.values())
+
+
+def test_no_amount_and_no_number_is_torn_on_narrow_paper() -> None:
+    """¥7,50 on one line and 0 on the next is another amount."""
+    said = said_on(papers.receipt(), NARROW)
+    for whole in (
+        "10%対象¥7,500内消費税¥681",
+        "8%対象 ※¥432内消費税¥32",
+        "JE*** **** **** 2204",
+        "しおさい市海岸通1-2-3",
+        "03-0000-0000",
+    ):
+        assert any(whole in line.replace("\N{NO-BREAK SPACE}", " ") for line in said), (whole, said)
+
+
+def test_a_share_of_a_row_never_tears_a_number() -> None:
+    row = Row((Cell((Text((Run("合計"),)),), percent=80), Cell((Text((Run("1,234,567"),), Align.RIGHT),), percent=20)))
+    page = lay_out(Document("t", "i", "ja", (row,)), NARROW)
+    assert "1,234,567" in {box.run.text for box in page.boxes if isinstance(box, Glyphs)}
+
+
+def test_a_name_in_large_type_is_not_torn_within_its_katakana() -> None:
+    assert "ラムネ ※" in said_on(papers.goods(), NARROW)
+
+
+def test_a_receipt_and_a_goods_paper_say_whole_sentences() -> None:
+    said = "\n".join(said_on(papers.goods(lang="en"), WIDE))
+    assert "お渡し　売店" in said
+    assert "Collect 2 at: Shop, until Mon, Nov 23, 2026" in said
+    paper = replace(papers.receipt(), purpose={"ja": "入園料・利用券代", "en": "Admission and tickets"})
+    assert "但し 入園料・利用券代として" in said_on(paper, WIDE)
 
 
 # --- Shift_JIS ----------------------------------------------------------------------------------------------------------------
