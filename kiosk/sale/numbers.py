@@ -28,10 +28,7 @@ _CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("o
 
 
 def short_ids_left(connection: Connection, length: int) -> int:
-    count = 0
-    for block in granted.short_blocks(connection, length):
-        count += len(block) - _used(connection, length, block)
-    return count
+    return granted.short_ids_left(connection, length)
 
 
 def take_short_ids(connection: Connection, order: str, *, six: int, nine: int) -> tuple[list[str], list[str]]:
