@@ -53,7 +53,10 @@ short_block = Table(
     Column("length", Integer, primary_key=True),
     Column("first", Integer, primary_key=True),
     Column("last", Integer, nullable=False),
+    Column("until", Text),
+    Column("over", Integer, nullable=False, server_default="0"),
 )
+"""`until`: when the hub may begin to think of lending the block to others; null: never. `over`: that time has come."""
 short_id_taken = Table(
     "short_id_taken",
     metadata,
@@ -152,8 +155,12 @@ def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
 
 
 def short_blocks(connection: Connection, length: int) -> tuple[range, ...]:
-    """The numbers this kiosk may print as short ids of six, or (length 8, before the check digit) of nine digits."""
-    rows = connection.execute(select(short_block).where(short_block.c.length == length).order_by(short_block.c.first))
+    """The numbers this kiosk may print as short ids of six, or (length 8, before the check digit) of nine digits. Blocks whose time is
+    over are not among them.
+    """
+    rows = connection.execute(
+        select(short_block).where(short_block.c.length == length, short_block.c.over == 0).order_by(short_block.c.first)
+    )
     return tuple(range(row.first, row.last + 1) for row in rows)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from sync import granted, grants
 from sync.client import Hub
@@ -77,8 +77,10 @@ class LeaseKeeper:
 
     def step(self) -> bool:
         """Whether something new is in force. Raises HubUnreachable, HubRefused."""
+        now = self._clock.now_utc()
+        self.end_old_blocks(now)
         self._spending.update()
-        wanted = self._wanted(self._clock.now_utc())
+        wanted = self._wanted(now)
         now_s = self._clock.monotonic_s()
         if not wanted.slots and not wanted.blocks:
             return False
@@ -89,6 +91,23 @@ class LeaseKeeper:
         with self._journal.write() as connection:
             grants.apply_lease(connection, answer)
         return True
+
+    def end_old_blocks(self, now: datetime) -> None:
+        """Leave blocks whose time is over, with or without a line: soon they are somebody else's."""
+        table = granted.short_block
+        with self._journal.read() as connection:
+            rows = connection.execute(
+                select(table.c.length, table.c.first, table.c.until).where(
+                    table.c.over == 0, table.c.until.is_not(None)
+                )
+            ).all()
+        old = [row for row in rows if datetime.fromisoformat(row.until) <= now]
+        if not old:
+            return
+        with self._journal.write() as connection:
+            for row in old:
+                here = (table.c.length == row.length, table.c.first == row.first)
+                connection.execute(update(table).where(*here).values(over=1))
 
     def _wanted(self, now: datetime) -> LeaseRequest:
         slots, blocks = [], []
