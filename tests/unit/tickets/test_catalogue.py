@@ -47,11 +47,11 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> str:
         (broken(lambda d: d["gates"][0].update(units=0)), "gate 'A': units go from 1"),
         (broken(lambda d: d["venue"].update(currency="XXX")), "XXX"),
         (
-            broken(lambda d: [row for row in d["variants"] if row["product"] == "pass"][0].update(uses=10)),
+            broken(lambda d: next(row for row in d["variants"] if row["product"] == "pass").update(uses=10)),
             "variant 40: 'uses' must be 0 where its product has 'uses_a_day'",
         ),
         (
-            broken(lambda d: [row for row in d["gates"] if row["gate"] == "shop"][0].update(products=[])),
+            broken(lambda d: next(row for row in d["gates"] if row["gate"] == "shop").update(products=[])),
             "product 'ramune' is handed out at no gate",
         ),
     ],
