@@ -26,7 +26,11 @@ def main(argv: list[str]) -> int:
         ("graphics", "top", "0"),
         ("graphics", "fullscreen", "0"),
         ("graphics", "maxfps", "60"),
-        ("graphics", "multisamples", "0"),  # as ours: with it the empty window would be larger, and the comparison kinder
+        (
+            "graphics",
+            "multisamples",
+            "0",
+        ),  # as ours: with it the empty window would be larger, and the comparison kinder
     ):
         Config.set(section, key, value)
     from kivy.app import App

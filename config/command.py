@@ -18,6 +18,10 @@ import typer
 import typer.core
 
 CONTENTS = {
+    "At the kiosk": {
+        "payment list": "Payments whose outcome is not proven yet",
+        "payment rule": "Settle a stuck payment by what a person found out",
+    },
     "At the gate": {
         "decode": "Read the codes on pictures",
         "gate check": "Decide on one code, as the gate would",
@@ -68,6 +72,8 @@ hub = typer.Typer(help="The central server.", no_args_is_help=True, rich_markup_
 config = typer.Typer(
     help="Settings: where each comes from, and the daemons' files.", no_args_is_help=True, rich_markup_mode=None
 )
+payment = typer.Typer(help="Payments in doubt (処理未了) of this kiosk.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(payment, name="payment")
 app.add_typer(gate, name="gate")
 app.add_typer(hub, name="hub")
 app.add_typer(config, name="config")
@@ -79,10 +85,14 @@ FileOption = Annotated[
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+STATE = Path("/var/lib/kaisatsu")
+StateOption = Annotated[Path, typer.Option("--state", help="State directory.")]
+
+
 @app.command(help="Enrol this device by the one-time LINK that the hub gave.")
 def enrol(
-    link: Annotated[str, typer.Argument(help="http(s)://HUB/enrol?token=...&key=...")],
-    state: Annotated[Path, typer.Option("--state", help="State directory.")] = Path("/var/lib/kaisatsu"),
+    link: Annotated[str, typer.Argument(metavar="LINK", help="http(s)://HUB/enrol?token=...&key=...")],
+    state: StateOption = STATE,
 ) -> None:
     from sync.enrol import enrol as redeem
     from sync.errors import SyncError
@@ -107,6 +117,35 @@ def decode(files: Annotated[list[str], typer.Argument(metavar="FILE...")]) -> No
 
     for file in files:
         _say(decode_file(file))
+
+
+@payment.command("list", help="One JSON line a payment that is not proven charged or not charged.")
+def payment_list(state: StateOption = STATE) -> None:
+    from dataclasses import asdict
+
+    from kiosk.sale.by_hand import open_payments
+
+    for found in open_payments(_kiosk_ledger(state)):
+        _say(asdict(found))
+
+
+@payment.command("rule", help="Record what a person found out about a stuck payment; the card reader opens again.")
+def payment_rule(
+    attempt: Annotated[str, typer.Argument(metavar="ATTEMPT", help="As `payment list` names it.")],
+    finding: Annotated[str, typer.Argument(metavar="FINDING", help="not_charged, refunded or kept")],
+    by: Annotated[str, typer.Option("--by", help="Who found out.")],
+    why: Annotated[str, typer.Option("--why", help="By what: terminal's journal, acquirer's word, ...")],
+    state: StateOption = STATE,
+) -> None:
+    from kiosk.sale.by_hand import Finding, RulingRefused, rule
+
+    if finding not in list(Finding):
+        _stop(f"{finding}: not one of: {', '.join(Finding)}")
+    try:
+        rule(_kiosk_ledger(state), attempt, Finding(finding), by=by, why=why)
+    except RulingRefused as error:
+        _stop(str(error))
+    _say({"event": "ruled", "attempt": attempt, "finding": finding})
 
 
 @gate.command("check", context_settings=PASS_ON, help="Decide on CODE as the gate in --state DIR would, and record it.")
@@ -207,6 +246,17 @@ def config_show(file: FileOption = None, origin: Annotated[bool, typer.Option("-
             text = "(none)" if value.value is None else json.dumps(value.value, ensure_ascii=False)
             print(f"{key} = {text}" + (f"    # {value.origin}" if origin else ""))
         print()
+
+
+def _kiosk_ledger(state: Path) -> Any:
+    from kiosk.sale.by_hand import ledger_of
+    from sync.errors import SyncError
+    from sync.state import StateDir
+
+    try:
+        return ledger_of(StateDir(state))
+    except SyncError as error:
+        _stop(str(error))
 
 
 def _run_hub(command: Callable[[], object]) -> None:

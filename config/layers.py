@@ -91,10 +91,10 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML ({error})") from error
     for name, section in document.items():
-        if name != "device" and name not in DAEMONS:
-            raise ConfigError(f"{file}: unknown section [{name}]{_hint(name, ['device', *DAEMONS])}")
         if not isinstance(section, dict):
             raise ConfigError(f"{file}: '{name}' stands outside of a section; allowed: {_list(['device', *DAEMONS])}")
+        if name != "device" and name not in DAEMONS:
+            raise ConfigError(f"{file}: unknown section [{name}]{_hint(name, ['device', *DAEMONS])}")
         allowed = list(DEVICE_KEYS) if name == "device" else list(keys(name))
         for key in section:
             if key not in allowed:

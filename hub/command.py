@@ -6,6 +6,7 @@ import base64
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ def serve(
     """
     check_listen(host, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
     service_log.configure("kaisatsu-hub")
+    listener = _listen(host, port)
     node = open_node(database_url, key_file=key_file)
     app = create_app(node)
     config = uvicorn.Config(
@@ -78,7 +80,7 @@ def serve(
         ssl_certfile=None if tls_cert is None else str(tls_cert),
         ssl_keyfile=None if tls_key is None else str(tls_key),
     )
-    _Server(config, app.state.wakeup).run()
+    _Server(config, app.state.wakeup).run(sockets=[listener])
     node.engine.dispose()
 
 
@@ -106,6 +108,16 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything else is opened, so that a port that is taken is one line and not a server that dies in its log."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        raise HubError(f"{host}:{port}: cannot listen there ({error.strerror})") from error
 
 
 class _Server(uvicorn.Server):

@@ -7,14 +7,31 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from hub.errors import HubError
 from sync.store import open_engine
 
 
 def open_database(url: str) -> Engine:
-    """An engine with the newest schema on it. Every write transaction on SQLite starts with BEGIN IMMEDIATE and ends synced."""
-    parsed = make_url(url)
+    """An engine with the newest schema on it. Every write transaction on SQLite starts with BEGIN IMMEDIATE and ends synced.
+
+    Raises HubError for a database that cannot be opened.
+    """
+    try:
+        return _opened(url)
+    except SQLAlchemyError as error:
+        why = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise HubError(f"{_shown(url)}: this database cannot be used ({why})") from error
+    except ImportError as error:
+        raise HubError(f"{_shown(url)}: its driver is not installed ({error})") from error
+    except OSError as error:
+        raise HubError(f"{_shown(url)}: this database cannot be used ({error.strerror})") from error
+
+
+def _opened(url: str) -> Engine:
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(parsed, isolation_level="REPEATABLE READ")
     else:
@@ -29,11 +46,23 @@ def open_database(url: str) -> Engine:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file behind a SQLite URL, else None."""
-    parsed = make_url(url)
+    """The file behind a SQLite URL, else None. Raises HubError for what is no URL."""
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         return None
     return Path(parsed.database)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise HubError(f"{url}: no database URL; such as sqlite:///hub.db") from error
+
+
+def _shown(url: str) -> str:
+    """Without its password."""
+    return _parsed(url).render_as_string(hide_password=True)
 
 
 def migrate(connection: Connection) -> None:

@@ -4,7 +4,7 @@
     answer  {"op", "answer": "granted" | "denied", "epoch", "left", "reason", "first": {"at", "gate"} | null}
 
 The whole code travels with it, so that an arbiter which has no row of the ticket can verify it and insert the row. A known op
-gets the same answer again. `epoch` is the highest epoch the gate has seen: an older arbiter must not confirm.
+gets the same answer again. `epoch` is the reign the gate lives in: an arbiter of another one must not confirm.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from tickets.ids import op_id as parse_op_id
 from tickets.ids import ticket_id as parse_ticket_id
 
 UNITS_MAX = 65535
+EPOCH_FIRST = 1
+"""The reign that every venue begins in. It rises by a statement that the hub signs and in no other way; until such a statement exists
+this is the only one. A number in an answer raises nothing: one forged answer would make every true one old for ever.
+"""
 
 
 @dataclass(frozen=True, slots=True)

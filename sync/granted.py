@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, bindparam, func, select
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
 
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
@@ -67,6 +68,8 @@ short_id_taken = Table(
 """Which numbers of the blocks are gone, and for which order: written by the sale engine alone, in the transaction that gives them
 out. It stands here because the sync daemon counts what is left.
 """
+NOBODY = ""
+"""The order of a number that was given back: free for the next one."""
 
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"
@@ -75,6 +78,7 @@ _DOCUMENT = select(document.c.text, document.c.at).where(document.c.name == bind
 _TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
     short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
+    short_id_taken.c.order != NOBODY,
 )
 _KEY = select(issuer_key).where(issuer_key.c.kid == bindparam("kid"))
 
@@ -82,11 +86,14 @@ _KEY = select(issuer_key).where(issuer_key.c.kid == bindparam("kid"))
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
     """A selling key as the hub certified it; `revoked_at` in seconds since 1970, None while it is good. The sync daemon has
-    verified the certificate under the hub's pinned key before it wrote the row.
+    verified the certificate under the hub's pinned key before it wrote the row; text and signature are kept, so that whoever
+    relies on the rest of it (products) reads what was signed.
     """
 
     kid: Kid
     public: bytes
+    certificate: str
+    signature: bytes
     not_before: int
     expires: int
     revoked_at: int | None
@@ -125,14 +132,23 @@ def key(connection: Connection, kid: Kid) -> IssuerKey | None:
     row = connection.execute(_KEY, {"kid": kid}).first()
     if row is None:
         return None
-    return IssuerKey(Kid(row.kid), row.public, row.not_before, row.expires, row.revoked_at)
+    return _issuer_key(row)
 
 
 def keys(connection: Connection) -> Mapping[Kid, IssuerKey]:
-    return {
-        Kid(row.kid): IssuerKey(Kid(row.kid), row.public, row.not_before, row.expires, row.revoked_at)
-        for row in connection.execute(select(issuer_key))
-    }
+    return {Kid(row.kid): _issuer_key(row) for row in connection.execute(select(issuer_key))}
+
+
+def _issuer_key(row: Row[Any]) -> IssuerKey:
+    return IssuerKey(
+        kid=Kid(row.kid),
+        public=row.public,
+        certificate=row.certificate,
+        signature=row.signature,
+        not_before=row.not_before,
+        expires=row.expires,
+        revoked_at=row.revoked_at,
+    )
 
 
 def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
@@ -165,7 +181,7 @@ def short_blocks(connection: Connection, length: int) -> tuple[range, ...]:
 
 
 def short_ids_left(connection: Connection, length: int) -> int:
-    """How many numbers this kiosk may still give out: those of its blocks that no order has taken, whatever became of the order."""
+    """How many numbers this kiosk may still give out: those of its blocks that no order has."""
     return sum(
         len(block)
         - int(connection.execute(_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1}).scalar_one())

@@ -53,7 +53,9 @@ def open_engine(path: Path, *, durability: Durability = Durability.FULL, read_on
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else begin)
+        options = connection.get_execution_options()
+        if not options.get("watching"):
+            connection.exec_driver_sql("BEGIN" if options.get("reading") else begin)
 
     return engine
 
@@ -69,6 +71,38 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 def data_version(connection: Connection) -> int:
-    """Changes whenever another connection has committed to this file; asked by whoever missed a doorbell."""
+    """Changes whenever another connection has committed to this file; asked by whoever missed a doorbell.
+
+    A number means something only beside an earlier one of the same connection, and its own commits do not change it.
+    """
     value: Any = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
     return int(value)
+
+
+class Watch:
+    """Whether others have committed to a file since it was last read, asked on whichever pooled connection is at hand.
+
+    Each connection's number is kept with that connection and compared with no other's. One that is new, or was not asked for a while,
+    may say "changed" once too often, never once too little. A connection of its own would count this process's own commits as
+    others', so that a gate would read all its grants again at each scan. Asked outside of any transaction, which would cost ten
+    times the question.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._key = object()
+        self._asked: tuple[dict[Any, Any], int] | None = None
+
+    def changed(self) -> bool:
+        """Ask before reading. True until `taken_in` says that the reading went well. Raises DBAPIError."""
+        with self._engine.connect() as fresh:
+            connection = fresh.execution_options(watching=True)
+            self._asked = (connection.info, data_version(connection))  # `info` lives as long as the pooled connection
+        info, version = self._asked
+        return info.get(self._key) != version
+
+    def taken_in(self) -> None:
+        """What stood in the file when `changed` was asked has been read; what came meanwhile is still to be read."""
+        if self._asked is not None:
+            info, version = self._asked
+            info[self._key] = version

@@ -301,7 +301,10 @@ async def serve(options: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     check(options)
     first = [faults.parse(spec) for spec in options.fault]
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(f"--out {options.out}: cannot be made ({error.strerror})") from error
     events = Events(sys.stdout)
     setup = Setup(
         out=options.out, width_dots=options.width_dots, gap_dots=options.cutter_gap_dots, rx_bytes=options.rx_bytes,

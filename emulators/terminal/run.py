@@ -172,7 +172,10 @@ async def serve(options: argparse.Namespace) -> None:
         return datetime.now().astimezone()
 
     waiting = faults.Faults([faults.parse(spec) for spec in options.fault])
-    ledger = Ledger(options.ledger, lambda: now().isoformat(timespec="seconds"))
+    try:
+        ledger = Ledger(options.ledger, lambda: now().isoformat(timespec="seconds"))
+    except OSError as error:
+        raise BadSetting(f"--ledger {options.ledger}: cannot be opened ({error.strerror})") from error
     terminal = Terminal(
         who=Identity(tid=options.tid, merchant="100461763"), ledger=ledger, faults=waiting, events=events, now=now,
         password=options.password, currencies=tuple(options.currency or (392,)), brand=options.brand.upper(),

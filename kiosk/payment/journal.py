@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, literal_column, select
 
 from kiosk.payment.attempt import CLOSED, SETTLED, Row, State, may_begin, may_follow
 from kiosk.payment.contract import AttemptId, Evidence, OrderRef, PayRequest
@@ -20,8 +20,9 @@ _INSERT = insert(T)
 _OF_ATTEMPT = select(T).where(T.c.attempt_id == bindparam("attempt")).order_by(T.c.n)
 _NEWEST = select(T.c.attempt_id, func.max(T.c.n).label("n")).group_by(T.c.attempt_id).subquery()
 _LAST = select(T).join(_NEWEST, (T.c.attempt_id == _NEWEST.c.attempt_id) & (T.c.n == _NEWEST.c.n))
-_LAST_OF_ORDER = _LAST.where(T.c.order_ref == bindparam("order")).order_by(T.c.at, T.c.attempt_id)
-_UNSETTLED = _LAST.where(T.c.state.not_in([*SETTLED])).order_by(T.c.at, T.c.attempt_id)
+# By the order of writing, not by the clock: it may have been set back between two attempts.
+_LAST_OF_ORDER = _LAST.where(T.c.order_ref == bindparam("order")).order_by(literal_column("payment_event.rowid"))
+_UNSETTLED = _LAST.where(T.c.state.not_in([*SETTLED])).order_by(literal_column("payment_event.rowid"))
 
 
 def begin(connection: Connection, *, request: PayRequest, at: datetime, boot: str) -> Row:

@@ -53,12 +53,25 @@ class Charge:
         self._terminal = terminal
         self._new_id = new_id
 
-    def take(self, sale: Prepared, method: Method, *, watch: Watcher, may_issue: Callable[[], bool]) -> Result:
-        """Charge `sale` and complete it. `may_issue` is asked while the terminal holds the charge: a printer that has left
+    def take(
+        self,
+        sale: Prepared,
+        method: Method,
+        *,
+        watch: Watcher,
+        may_begin: Callable[[], bool],
+        may_issue: Callable[[], bool],
+    ) -> Result:
+        """Charge `sale` and complete it. `may_begin` is asked last before the terminal is: a guest who has cancelled meanwhile was
+        never charged. `may_issue` is asked while the terminal holds the charge: a printer that has left
         meanwhile ends the hold, and nobody paid. Raises NotReady before anything was sent.
         """
         request = self._begin(sale, method)
         attempt = request.attempt_id
+        if not may_begin():
+            never = Evidence(outcome=Outcome.NOT_CHARGED, code="cancelled_before_sending", attempt_id=attempt)
+            self._ledger.step(attempt, State.NOT_CHARGED, never)
+            return NotCharged(code=never.code, by_guest=True)
         self._ledger.step(attempt, State.SENT)
         evidence = self._terminal.authorise(request, watch)
         if evidence.outcome is Outcome.APPROVED_HELD:

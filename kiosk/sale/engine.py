@@ -30,7 +30,8 @@ from kiosk.visit.event import EngineEvent
 from kiosk.visit.port import INBOX_MAX, EngineStopped
 from kiosk.visit.situation import Situation, Tender
 from printer import spool
-from printer.templates import ClaimKind
+from printer.errors import PrinterError
+from printer.templates import ClaimKind, PaperError
 from sync.service.doorbell import ring
 from sync.service.health import Board
 from tickets.clock import Clock
@@ -46,6 +47,10 @@ PRINTING_S = 0.04
 DOUBT_S = 60.0
 """How long the engine keeps asking about a doubtful payment while the guest may still be standing there."""
 DOUBT_PAUSE_S = 2.0
+
+RULE_EVERY_S = 2.0
+RULINGS_MAX = 5
+"""A part that stays in doubt after so many tries will not come out for this guest: it is owed."""
 
 METHODS = {Tender.CARD: Method.CARD}
 STAGES = {
@@ -70,6 +75,9 @@ class Guest:
     proof: Evidence | None = None
     told: tuple[int, str] | None = None
     receipt_turn: int | None = None
+    ruled_s: float = float("-inf")
+    rulings: int = 0
+    is_owed: bool = False
 
 
 class SaleEngine:
@@ -102,6 +110,7 @@ class SaleEngine:
         self._outbox: queue.SimpleQueue[Situation | EngineEvent] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._failed = threading.Event()
+        self._cancel_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sale", daemon=False)
         self._guest = self._new_guest()
 
@@ -112,7 +121,11 @@ class SaleEngine:
 
     def perform(self, what: effect.EngineEffect) -> None:
         if isinstance(what, effect.CancelPayment):
+            self._cancel_wanted.set()  # it may come before the terminal was asked, or while it is
             self._terminal.cancel()
+            return
+        if isinstance(what, effect.CallStaff):
+            self._outlook.call_staff(what.screen)  # a row and a log line; must not wait behind a payment
             return
         try:
             self._inbox.put_nowait(what)
@@ -137,8 +150,7 @@ class SaleEngine:
     def _run(self) -> None:
         try:
             self._ledger.announce()
-            self._tell_situation()
-            self._clear_up()
+            self._clear_up()  # before anything is said: a kiosk is open only once nothing of an earlier run is
             while not self._stopping.is_set():
                 self._turn()
         except Exception:
@@ -168,12 +180,10 @@ class SaleEngine:
                 self._sell(what)
             case effect.PrintReceipt():
                 self._print_receipt(what)
-            case effect.CallStaff():
-                self._outlook.call_staff(what.screen)
             case effect.ClearGuest():
                 self._let_go()
-            case effect.CancelPayment():
-                pass  # taken on the screen's thread
+            case effect.CancelPayment() | effect.CallStaff():
+                raise AssertionError("taken on the screen's thread")
 
     def _hold(self, what: effect.HoldStock) -> None:
         try:
@@ -186,6 +196,7 @@ class SaleEngine:
     def _sell(self, what: effect.BeginPayment) -> None:
         guest = self._guest
         guest.turn = what.turn
+        self._cancel_wanted.clear()
         try:
             if self._printer_trouble() is not None:
                 raise NotReady("printer")
@@ -222,10 +233,18 @@ class SaleEngine:
             raise NotReady("terminal")
 
         def watch(progress: Progress) -> None:
+            if self._cancel_wanted.is_set() and progress.may_cancel:
+                self._terminal.cancel()
             stage = STAGES.get(progress.stage, event.PaymentStage.PROCESSING)
             self._tell(event.PaymentProgress(turn=what.turn, stage=stage, cancellable=progress.may_cancel))
 
-        return self._charge.take(sale, method, watch=watch, may_issue=lambda: self._printer_trouble() is None)
+        return self._charge.take(
+            sale,
+            method,
+            watch=watch,
+            may_begin=lambda: not self._cancel_wanted.is_set(),
+            may_issue=lambda: self._printer_trouble() is None,
+        )
 
     def _settle(self, guest: Guest, sale: Prepared, what: effect.BeginPayment, result: Result) -> None:
         match result:
@@ -256,8 +275,9 @@ class SaleEngine:
         record = _record(sale)
         claim = self._ledger.doubt(record, attempt, tender=what.tender, state="unknown")
         ring(self._run_dir / "sync.bell")
-        self._print_claim(ClaimKind.PAYMENT_UNKNOWN, record, claim, tickets=len(sale.tickets), owed=len(sale.tickets))
         self._tell(event.Unknown(turn=what.turn, claim=claim))
+        job_id = f"{record.ref}-doubt-{attempt}"
+        self._print_claim(job_id, ClaimKind.PAYMENT_UNKNOWN, record, claim, tickets=len(sale.tickets), owed=0)
         until = self._clock.monotonic_s() + DOUBT_S
         while self._clock.monotonic_s() < until and not self._guest_left() and not self._stopping.is_set():
             row = resolve(
@@ -289,13 +309,11 @@ class SaleEngine:
 
     def _watch_paper(self) -> None:
         guest = self._guest
-        if guest.sale is None:
+        if guest.sale is None or guest.is_owed:
             return
         progress = self._ledger.progress(guest.sale.job_id)
         assert progress is not None, "a sale's papers are put down with it"
-        if (progress.state is spool.State.IN_DOUBT or not progress.ruled) and self._printer_trouble() is None:
-            self._ledger.print_on(guest.sale.job_id)
-            ring(self._run_dir / "printer.bell")
+        self._rule_on(guest, progress)
         if progress.done == progress.total:
             self._tell_paper(guest, progress, "printed")
             self._watch_receipt(guest)
@@ -303,6 +321,26 @@ class SaleEngine:
             self._tell_paper(guest, progress, "trouble")
         else:
             self._tell_paper(guest, progress, "printing")
+
+    def _rule_on(self, guest: Guest, progress: spool.Progress) -> None:
+        """Parts in doubt are printed again while the guest stands here and the printer is well; not more often than it can answer.
+        A paper that cannot be made at all is owed, with the rest.
+        """
+        assert guest.sale is not None
+        if progress.state not in (spool.State.IN_DOUBT, spool.State.REISSUED) and progress.ruled:
+            return
+        now_s = self._clock.monotonic_s()
+        if self._printer_trouble() is not None or now_s - guest.ruled_s < RULE_EVERY_S:
+            return
+        guest.ruled_s = now_s
+        guest.rulings += 1
+        if guest.rulings > RULINGS_MAX:
+            claim = self._owe(guest.sale)
+            guest.is_owed = True
+            self._tell(event.Owed(turn=guest.turn, claim=claim, done=progress.done, of=progress.total))
+            return
+        self._ledger.print_on(guest.sale.job_id)
+        ring(self._run_dir / "printer.bell")
 
     def _tell_paper(self, guest: Guest, progress: spool.Progress, what: str) -> None:
         if guest.told == (progress.done, what):
@@ -347,24 +385,34 @@ class SaleEngine:
             self._ledger.let_go(guest.order_id.hex())
         else:
             progress = self._ledger.progress(guest.sale.job_id)
-            if progress is not None and progress.done < progress.total:
+            if progress is not None and progress.done < progress.total and not guest.is_owed:
                 self._owe(guest.sale)
         self._guest = self._new_guest()
 
-    def _owe(self, sale: Prepared) -> None:
+    def _owe(self, sale: Prepared) -> str:
+        """Owe what is not on paper; the number that guest and desk find it by."""
         record = _record(sale)
         ids = [ticket.sold.ticket for ticket in sale.tickets]
         claim, owed = self._ledger.owe(record, sale.job_id, ids)
         if owed:
             log.warning("tickets_owed", order=sale.number, owed=owed)
-            self._print_claim(ClaimKind.TICKETS_OWED, record, claim, tickets=len(ids), owed=owed)
+            job_id = f"{record.ref}-owed"
+            self._print_claim(job_id, ClaimKind.TICKETS_OWED, record, claim, tickets=len(ids), owed=owed)
         ring(self._run_dir / "sync.bell")
+        return claim
 
-    def _print_claim(self, kind: ClaimKind, record: SaleRecord, claim: str, *, tickets: int, owed: int) -> None:
-        document = self._papers().claim(
-            kind, claim, self._clock.now_utc(), record.amount, language=record.language, tickets=tickets, owed=owed
-        )
-        self._ledger.print_also(f"{record.ref}-claim-{kind}", "claim", document)
+    def _print_claim(
+        self, job_id: str, kind: ClaimKind, record: SaleRecord, claim: str, *, tickets: int, owed: int
+    ) -> None:
+        """A slip beside the number on the screen. It helps; that it cannot be made must never stop what it is about."""
+        try:
+            document = self._papers().claim(
+                kind, claim, self._clock.now_utc(), record.amount, language=record.language, tickets=tickets, owed=owed
+            )
+            self._ledger.print_also(job_id, "claim", document)
+        except (SaleError, PrinterError, PaperError) as error:
+            log.warning("slip_not_made", order=record.number, why=str(error))
+            return
         ring(self._run_dir / "printer.bell")
 
     def _clear_up(self) -> None:

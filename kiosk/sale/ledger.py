@@ -91,8 +91,10 @@ class Ledger:
             stock.hold(connection, order_id.hex(), counts, boot=self.boot, now=self._clock.now_utc())
 
     def let_go(self, ref: str) -> None:
+        """An order that was not paid: its stock and its digits are free. Not for one whose payment is in doubt."""
         with self.journal.write() as connection:
             stock.release(connection, ref, now=self._clock.now_utc())
+            numbers.give_back(connection, ref)
 
     def prepare(
         self,
@@ -198,11 +200,6 @@ class Ledger:
         with self.journal.write() as connection:
             spool.rule(connection, job_id, spool.Decision.VOID, boot=self.boot, now=self._clock.now_utc())
 
-    def claim(self, record: SaleRecord, *, reason: str) -> str:
-        """The number under which guest and desk find this order again."""
-        with self.journal.write() as connection:
-            return self._claim(connection, record, reason)
-
     def doubt(self, record: SaleRecord, attempt: AttemptId, *, tender: str, state: str) -> str:
         """Tell the hub that a payment is in doubt, or no longer. Returns the claim number."""
         with self.journal.write() as connection:
@@ -225,17 +222,16 @@ class Ledger:
 
     def owe(self, record: SaleRecord, job_id: str, ticket_ids: Sequence[str]) -> tuple[str, int]:
         """Stop printing a job and owe what is not on paper. Returns (claim number, how many); (claim, 0) when all was printed."""
-        now = self._clock.now_utc()
         with self.journal.write() as connection:
-            claim = self._claim(connection, record, "tickets_owed")
-            ruled = spool.rule(connection, job_id, spool.Decision.OWE, boot=self.boot, now=now)
-            missing = [ticket_ids[part.seq - 1] for part in ruled.parts if part.state is spool.State.OWED]
-            if missing:
-                self.journal.append(
-                    connection,
-                    Owed(op=self._op(), at=now.isoformat(), order=record.ref, claim=claim, tickets=tuple(missing)),
-                )
-            return claim, len(missing)
+            return self._owe(connection, record, job_id, ticket_ids)
+
+    def keep(
+        self, record: SaleRecord, job_id: str, attempt: AttemptId, proof: Evidence, ticket_ids: Sequence[str]
+    ) -> None:
+        """A charge that the terminal will not give back: it stands, and what is not on paper is owed."""
+        with self.journal.write() as connection:
+            self._step(connection, attempt, State.CONFIRMED, proof)
+            self._owe(connection, record, job_id, ticket_ids)
 
     def reversed(
         self, record: SaleRecord, job_id: str, *, attempt: AttemptId | None, proof: Evidence | None, paid: Paid
@@ -267,6 +263,18 @@ class Ledger:
             language=Language(row.language),
             amount=Money(body["total_minor"], body["currency"]),
         )
+
+    def _owe(
+        self, connection: Connection, record: SaleRecord, job_id: str, ticket_ids: Sequence[str]
+    ) -> tuple[str, int]:
+        now = self._clock.now_utc()
+        claim = self._claim(connection, record, "tickets_owed")
+        ruled = spool.rule(connection, job_id, spool.Decision.OWE, boot=self.boot, now=now)
+        missing = tuple(ticket_ids[part.seq - 1] for part in ruled.parts if part.state is spool.State.OWED)
+        if missing:
+            owed = Owed(op=self._op(), at=now.isoformat(), order=record.ref, claim=claim, tickets=missing)
+            self.journal.append(connection, owed)
+        return claim, len(missing)
 
     def _step(self, connection: Connection, attempt: AttemptId, state: State, evidence: Evidence | None) -> None:
         payments.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from math import gcd
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from kiosk.sale.errors import NoShortIds
 from kiosk.sale.tables import claim_number, sale_order, short_id_taken
@@ -23,6 +23,20 @@ _TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
     short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
 )
+_HELD = (
+    select(short_id_taken.c.number)
+    .where(short_id_taken.c.length == bindparam("length"), short_id_taken.c.order == bindparam("order"))
+    .order_by(short_id_taken.c.number)
+)
+_FREE = update(short_id_taken).where(short_id_taken.c.order == bindparam("b_order")).values(order=bindparam("b_free"))
+_REUSE = (
+    update(short_id_taken)
+    .where(short_id_taken.c.length == bindparam("b_length"), short_id_taken.c.number == bindparam("b_number"))
+    .values(order=bindparam("b_order"))
+)
+NOBODY = granted.NOBODY
+"""Holds the digits that were given back."""
+
 _COUNTER = select(func.coalesce(func.max(sale_order.c.counter), 0)).where(sale_order.c.business_day == bindparam("day"))
 _CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("order"))
 
@@ -67,19 +81,34 @@ def claim(connection: Connection, order: str, counter: int, *, label: str, reaso
     return text
 
 
+def give_back(connection: Connection, order: str) -> None:
+    """The order will not be sold: its digits are free for the next one."""
+    connection.execute(_FREE, {"b_order": order, "b_free": NOBODY})
+
+
 def _take(connection: Connection, order: str, length: int, count: int) -> list[int]:
+    """First what the order has from an attempt that failed, then what others gave back, then numbers never given."""
+    own = _held(connection, length, order)[:count]
+    blocks = granted.short_blocks(connection, length)
+    # Digits of a block whose time is over stay where they are: by now they may be on another kiosk's ticket.
+    back = [number for number in _held(connection, length, NOBODY) if any(number in block for block in blocks)]
+    freed = back[: count - len(own)]
     taken: list[int] = []
-    for block in granted.short_blocks(connection, length):
+    for block in blocks:
         used = _used(connection, length, block)
-        places = range(used, min(len(block), used + count - len(taken)))
-        taken.extend(_scattered(block, place) for place in places)
-        if len(taken) >= count:
-            break
+        missing = count - len(own) - len(freed) - len(taken)
+        taken.extend(_scattered(block, place) for place in range(used, min(len(block), used + missing)))
+    for number in freed:
+        connection.execute(_REUSE, {"b_length": length, "b_number": number, "b_order": order})
     if taken:
         connection.execute(
             insert(short_id_taken), [{"length": length, "number": number, "order": order} for number in taken]
         )
-    return taken
+    return own + freed + taken
+
+
+def _held(connection: Connection, length: int, order: str) -> list[int]:
+    return list(connection.scalars(_HELD, {"length": length, "order": order}))
 
 
 def _used(connection: Connection, length: int, block: range) -> int:

@@ -10,7 +10,6 @@ from datetime import datetime
 
 import structlog
 
-from kiosk.payment.attempt import Row
 from kiosk.payment.contract import Terminal
 from kiosk.sale import numbers, stock
 from kiosk.sale.readiness import printer_trouble, terminal_trouble
@@ -53,11 +52,11 @@ class Outlook:
         self._told = now
         return now
 
-    def unsettled(self, rows: Sequence[Row]) -> None:
-        """These attempts stay open after clearing up: no card is taken, and it is tried again."""
-        self._open_attempts = len(rows)
-        self._clear_up_at = self._clock.monotonic_s() + CLEAR_UP_EVERY_S if rows else None
-        self._publish(State.WARNING if rows else State.OK)
+    def unsettled(self, orders: Sequence[str]) -> None:
+        """These orders stay open after clearing up: no card is taken, and it is tried again."""
+        self._open_attempts = len(orders)
+        self._clear_up_at = self._clock.monotonic_s() + CLEAR_UP_EVERY_S if orders else None
+        self._publish(State.WARNING if orders else State.OK)
 
     def clearing_up_is_wanted(self) -> None:
         self._clear_up_at = self._clock.monotonic_s()

@@ -5,6 +5,7 @@ This thread draws. It never waits for the engine: effects go into its inbox, its
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from kiosk.locale import languages, words
 from kiosk.screens import metric
 from kiosk.screens.host import Host
 from kiosk.screens.placed import Tap
+from kiosk.screens.window import give_back
 from kiosk.settings import Settings
 from kiosk.visit.effect import Effect, Sound
 from kiosk.visit.event import Event, Tick, Touch
@@ -38,6 +40,8 @@ FETCH_S: Final = 1 / 30
 """How often the engine's outbox is looked at."""
 TICK_S: Final = 0.5
 REHEARSE_S: Final = 0.1
+FAILED_SHOWN_S: Final = 8
+"""How long a guest can read that the kiosk has stopped before the process ends."""
 FETCHED_MAX: Final = 64
 """Words of the engine taken in one go, so that a flood cannot stop the drawing."""
 
@@ -61,8 +65,10 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         self._changes = 0
         self._said_changes = 0
         self._last_second = -1
+        self.has_failed = False
         self._rehearsal: Iterator[View] | None = None
         self.rehearsed = False
+        self._tidied = ""
         self.visit = replace(start(), touched_s=clock.monotonic_s())
         self.host = Host()
 
@@ -108,6 +114,8 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         view = next(self._rehearsal, None)
         if view is None:
             self.rehearsed = True
+            give_back()
+            gc.freeze()  # what stands now stays: later collections look only at what came after, and take a few milliseconds
         else:
             self.host.rehearse(view)
 
@@ -137,10 +145,15 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             self._stop_selling()
 
     def _stop_selling(self) -> None:
-        """The engine is gone: nothing can be put on record, so nothing is sold. systemd starts the process again."""
-        if self._situation.blocked is not BlockReason.JOURNAL:
-            log.error("engine_stopped")
-            self._situation = replace(self._situation, blocked=BlockReason.JOURNAL)
+        """The engine is gone: nothing can be put on record, so nothing is sold. The screen says so, then the process ends with an
+        error, so that it is started again and clears up whatever was open.
+        """
+        if self.has_failed:
+            return
+        self.has_failed = True
+        log.error("engine_stopped")
+        self._situation = replace(self._situation, blocked=BlockReason.JOURNAL)
+        KivyClock.schedule_once(lambda _dt: self.stop(), FAILED_SHOWN_S)
 
     def _fetch(self, _dt: float) -> None:
         try:
@@ -163,9 +176,19 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
             return
         self._last_second = second
         self._follow(Tick())
+        self._tidy()
         # A picture that never changes may never reach the glass on a bare display: ask once a second.
         Window.canvas.ask_update()
-        notify.alive()
+        if not self.has_failed:
+            notify.alive()
+
+    def _tidy(self) -> None:
+        """Kivy's widgets are cycles that hold on to textures, and what they leave lies between what stays: a second after a screen
+        has changed both are given back, when its picture has long been drawn.
+        """
+        if self.rehearsed and self.host.screen_name != self._tidied:
+            self._tidied = self.host.screen_name
+            give_back()
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))
@@ -200,7 +223,9 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         os.replace(fresh, path)  # noqa: PTH105 the atomic one
 
 
-def run(settings: Settings, engine: Engine, clock: Clock) -> None:
-    """Open the window and serve guests until SIGTERM. `kiosk.screens.window.prepare` has been called."""
+def run(settings: Settings, engine: Engine, clock: Clock) -> int:
+    """Open the window and serve guests until SIGTERM (0) or until the sale engine fails (1). `window.prepare` has been called."""
     metric.use(metric.panel_of(Window.width, Window.height, settings.px_per_mm or None))
-    KioskApp(settings, engine, clock).run()
+    app = KioskApp(settings, engine, clock)
+    app.run()
+    return 1 if app.has_failed else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 
 from kiosk.settings import Settings
@@ -50,6 +51,14 @@ def prepare(settings: Settings) -> None:
         }
     for (section, key), value in values.items():
         Config.set(section, key, value)
+
+
+def give_back() -> None:
+    """Collect what is no longer used and hand it to the system. For a moment in which nobody waits for a picture."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8

@@ -168,7 +168,7 @@ def _previewed(
     try:
         with store.journal.read() as connection:
             own = connection.dialect.has_table(connection, pending.name)
-            facts = store.overlay(connection, seen) if own else seen.facts
+            facts = store.overlay(connection, seen) if own else seen.alone
     except DBAPIError as error:
         raise JournalDamaged(f"journal: cannot be read ({error.orig})") from error
     wish = wish_of(facts, seen, scan, moment_of(at, heard_at=None if said else store.known.heard_at), catalogue)

@@ -13,7 +13,9 @@ import structlog
 from sqlalchemy import Connection, select
 
 from scanner.gate.naming import SellingKey
-from sync import granted
+from sync import certificate, granted
+from sync.errors import MessageError
+from sync.granted import IssuerKey
 from tickets import code as ticket_code
 from tickets.catalogue import Catalogue, CatalogueError
 from tickets.catalogue import parse as parse_catalogue
@@ -26,17 +28,22 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`heard_at` is the newest hub time that stands in the grants: the clock cannot truly be before it."""
+    """`heard_at` is the newest hub time that stands in the grants: the clock cannot truly be before it. `rows` are what `keys` were
+    made from.
+    """
 
     catalogue: Catalogue | None = None
     catalogue_text: str = ""
     keys: Mapping[Kid, SellingKey] = field(default_factory=dict)
+    rows: Mapping[Kid, IssuerKey] = field(default_factory=dict)
     generation: int | None = None
     heard_at: datetime | None = None
 
 
-def load(connection: Connection, before: Known) -> Known:
-    """The grants as they are now. A catalogue that cannot be used is told in the log and the one before it is kept."""
+def load(connection: Connection, before: Known, *, hub_key: bytes) -> Known:
+    """The grants as they are now. A catalogue that cannot be used is told in the log and the one before it is kept; a key whose
+    certificate the hub (`hub_key`, as pinned at enrolment) did not sign is told and left out.
+    """
     catalogue, text = before.catalogue, before.catalogue_text
     found = granted.catalogue_text(connection)
     if found is not None and found[0] != text:
@@ -44,22 +51,27 @@ def load(connection: Connection, before: Known) -> Known:
             catalogue, text = parse_catalogue(found[0]), found[0]
         except CatalogueError as error:
             _log.error("catalogue_unusable", why=str(error))
+    rows = granted.keys(connection)
     return Known(
         catalogue=catalogue,
         catalogue_text=text,
-        keys=_keys(connection),
+        keys=before.keys if rows == before.rows else _keys(rows, hub_key),
+        rows=rows,
         generation=granted.generation(connection),
         heard_at=_heard_at(connection),
     )
 
 
-def _keys(connection: Connection) -> Mapping[Kid, SellingKey]:
+def _keys(rows: Mapping[Kid, IssuerKey], hub_key: bytes) -> Mapping[Kid, SellingKey]:
     keys: dict[Kid, SellingKey] = {}
-    for kid, row in granted.keys(connection).items():
+    for kid, row in rows.items():
         try:
-            keys[kid] = SellingKey(ticket_code.public_key(row.public), revoked=row.revoked_at is not None)
-        except ValueError:
-            _log.error("selling_key_unusable", kid=kid.hex())
+            held = certificate.check(row.certificate, row.signature, hub_key)
+            if held.kid != kid:
+                raise MessageError("a certificate of another key")
+            keys[kid] = SellingKey(ticket_code.public_key(held.public), held, revoked=row.revoked_at is not None)
+        except (MessageError, ValueError) as error:
+            _log.error("selling_key_unusable", kid=kid.hex(), why=str(error))
     return keys
 
 

@@ -24,7 +24,7 @@ from scanner.gate.answer import Answer, Taken, Trouble
 from scanner.gate.deciding import Wish, before_settling, moment_of, policy_of, wish_of
 from scanner.gate.errors import NotDurable
 from scanner.gate.store import Seen, Store
-from sync.claim import ClaimMessage
+from sync.claim import EPOCH_FIRST, ClaimMessage
 from sync.operation import ReleaseReason
 from tickets.admission import (
     Choose,
@@ -100,13 +100,10 @@ class Lane:
         self._arbiter = arbiter
         self._trust_clock = trust_clock
         self._unchained: list[_Settled] = []
-        self._epoch = 0
         self._unwritten_numbers = 0
         self._something_chained = False
         self._commits = 0
         ledger.checkpoint_by_hand(self._journal)
-        with self._journal.read() as connection:
-            self._epoch = ledger.highest_epoch(connection)
 
     @property
     def store(self) -> Store:
@@ -135,7 +132,7 @@ class Lane:
         scan = Scan(self.gate, self.direction, count)
         moment = moment_of(at, heard_at=None if self._trust_clock else self._store.known.heard_at)
         wish: Wish = Refuse(Reason.NO_ANSWER)
-        facts, number, taken = seen.facts, None, None
+        facts, number, taken = seen.alone, None, None
         try:
             with ledger.durable(self._journal) as connection:
                 facts = self._store.overlay(connection, seen)
@@ -256,7 +253,7 @@ class Lane:
         return verdict, number
 
     def _ask(self, taken: Taken) -> Granted | Denied | None:
-        """The arbiter's answer. One of an older reign than this gate has seen counts as silence."""
+        """The arbiter's answer. A grant of another reign than this gate lives in counts as silence, and changes nothing here."""
         if self._arbiter is None:
             return None
         claim = taken.claim
@@ -269,14 +266,12 @@ class Lane:
                 units=claim.units,
                 window=claim.window,
                 gate=taken.gate,
-                epoch=self._epoch,
+                epoch=EPOCH_FIRST,
             )
         )
-        if isinstance(answer, Granted):
-            if answer.epoch < self._epoch:
-                _log.error("arbiter_of_an_older_epoch", epoch=answer.epoch, seen=self._epoch)
-                return None
-            self._epoch = answer.epoch
+        if isinstance(answer, Granted) and answer.epoch != EPOCH_FIRST:
+            _log.error("arbiter_of_another_epoch", epoch=answer.epoch, reigns=EPOCH_FIRST)
+            return None
         return answer
 
     def _chain(self, connection: Connection) -> int:
@@ -332,7 +327,7 @@ class Lane:
             at,
             self.gate,
             self.direction,
-            seen.facts,
+            seen.alone,
             seen,
             verdict,
             trouble=Trouble.NO_CATALOGUE,

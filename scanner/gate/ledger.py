@@ -48,7 +48,6 @@ _NUMBER = (
 )
 _OPEN = select(pending).where(pending.c.chained == 0).order_by(pending.c.at, pending.c.op)
 _INTERRUPTED = select(func.count()).select_from(pending).where(pending.c.interrupted == 1)
-_EPOCH = select(func.max(pending.c.epoch))
 _ENTERED = select(func.coalesce(func.sum(pending.c.units), 0)).where(
     pending.c.at >= bindparam("since"), pending.c.verdict != VerdictKind.REFUSE, pending.c.released == 0
 )
@@ -226,10 +225,6 @@ def open_rows(connection: Connection) -> list[Any]:
 
 def interrupted_count(connection: Connection) -> int:
     return int(connection.scalar(_INTERRUPTED) or 0)
-
-
-def highest_epoch(connection: Connection) -> int:
-    return int(connection.scalar(_EPOCH) or 0)
 
 
 def units_since(connection: Connection, since: datetime) -> int:

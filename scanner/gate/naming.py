@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sync.certificate import Certificate, covers
 from tickets import code as ticket_code
 from tickets import short_id
 from tickets.admission import Reason
@@ -25,7 +26,7 @@ DIGITS: Final = "digits"
 
 class Trust(StrEnum):
     GOOD = "good"
-    """Signed by a key that the hub vouches for."""
+    """Signed by a key that the hub vouches for; what that key may sign is `Coded.covered`."""
     REVOKED = "revoked"
     """Signed by a key that the hub has taken back: what the hub knows of stays valid, the rest is blocked."""
     UNHEARD = "unheard"
@@ -34,17 +35,27 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SellingKey:
+    """`certificate` is the hub's word on what this key may sign: when, and tickets of which products."""
+
     public: Ed25519PublicKey
+    certificate: Certificate
     revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A well-formed code, and how far its signature carries."""
+    """A well-formed code, and how far its signature carries. `certificate` is its key's, None where the key has not been heard of."""
 
     text: str
     ticket: TicketCode
     trust: Trust
+    certificate: Certificate | None = None
+
+    def covered(self, product: str | None) -> bool:
+        """Whether its key was allowed to sign it. `product` is the one its variant belongs to, None where that is not known."""
+        return self.certificate is None or covers(
+            self.certificate, not_before=self.ticket.not_before, expires=self.ticket.expires, product=product
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ def name(text: str, *, source: str, keys: Mapping[Kid, SellingKey]) -> Named:
         return Coded(text, signed.ticket, Trust.UNHEARD)
     if not ticket_code.verify(signed, key.public):
         return Nothing(Reason.FORGED)
-    return Coded(text, signed.ticket, Trust.REVOKED if key.revoked else Trust.GOOD)
+    return Coded(text, signed.ticket, Trust.REVOKED if key.revoked else Trust.GOOD, key.certificate)
 
 
 def _typed(text: str) -> Named:

@@ -9,7 +9,6 @@ Without a usable cache a gate works from codes and journal alone and says so; it
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from sync.cache import Cache, CachedTicket, CachedUse
 from sync.errors import CacheBroken
 from sync.journal import Journal
 from sync.state import StateDir
+from sync.store import Watch
 from tickets import language
 from tickets.admission import Issuer, NoTicket, Passage, Reason, TicketFacts, Use, VerdictKind
 from tickets.ids import OpId, TicketId
@@ -52,7 +52,8 @@ class Seen:
     """A text, looked up: what code and cache say, not yet what this device itself did.
 
     `code` is what travels with a claim, None for digits; `row_known` whether the hub has told of the ticket; `typed` whether a
-    person found it by its digits. `dead` are uses that were given back.
+    person found it by its digits. `dead` are uses that were given back. `stopped`: its key was taken back or not allowed to sign it,
+    so it is nothing unless somebody beside the code knows of it: the hub (then there is a row), or this device by its own uses.
     """
 
     facts: TicketFacts | NoTicket
@@ -61,6 +62,12 @@ class Seen:
     typed: bool = False
     short_id: str = ""
     dead: frozenset[OpId] = frozenset()
+    stopped: bool = False
+
+    @property
+    def alone(self) -> TicketFacts | NoTicket:
+        """The facts where this device has no use of its own to lay over them."""
+        return NoTicket(Reason.BLOCKED) if self.stopped else self.facts
 
 
 class Store:
@@ -70,10 +77,11 @@ class Store:
         self, state: StateDir, journal: Journal, *, issuer_unknown: IssuerPolicy = IssuerPolicy.ATTENTION
     ) -> None:
         self._state = state
+        self._hub_key = state.identity().hub_key
         self.journal = journal
         self._issuer_unknown = issuer_unknown
         self.known = Known()
-        self._version: int | None = None
+        self._watch = Watch(journal.engine)
         self._cache: Cache | None = None
         self._opened: int | None = None
         self.cache_trouble = ""
@@ -81,12 +89,11 @@ class Store:
 
     def refresh(self) -> bool:
         """Take in what was granted since. True when something was read anew. Raises DBAPIError for an unreadable journal."""
-        version = self._data_version()
-        if version == self._version:
+        if not self._watch.changed():
             return False
         with self.journal.read() as connection:
-            self.known = known.load(connection, self.known)
-        self._version = version  # as it was before the reading: what came meanwhile is read again
+            self.known = known.load(connection, self.known, hub_key=self._hub_key)
+        self._watch.taken_in()
         if self.known.generation != self._opened:
             self._open_cache()
         return True
@@ -135,33 +142,30 @@ class Store:
         """The second read: this device's own uses laid over `seen`, inside the transaction that will record the scan."""
         if isinstance(seen.facts, NoTicket):
             return seen.facts
+        rows = connection.execute(_OWN, {"ticket": seen.facts.ticket}).all()
+        if seen.stopped and all(row.verdict == VerdictKind.REFUSE for row in rows):
+            return seen.alone
         uses = {use.op: use for use in seen.facts.used}
         dead = set(seen.dead)
-        for row in connection.execute(_OWN, {"ticket": seen.facts.ticket}):
+        for row in rows:
             if row.released:
                 dead.add(OpId(row.op))
             elif row.verdict != VerdictKind.REFUSE:
                 uses.setdefault(OpId(row.op), _own_use(row))
         return replace(seen.facts, used=tuple(use for op, use in uses.items() if op not in dead))
 
-    def _data_version(self) -> int:
-        """Asked outside of any transaction: this happens at each scan, and a transaction costs ten times the question."""
-        with self.journal.engine.connect() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            try:
-                return int(raw.execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error:
-                return -1  # whoever reads next hears of it in the words that everyone here catches
-
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)
         if row is not None:
             return _seen(_facts_of_row(row, uses), uses, code=coded.text, short_id=row.short_id)
-        if coded.trust is Trust.REVOKED:
-            return Seen(NoTicket(Reason.BLOCKED))
         if coded.trust is Trust.UNHEARD and self._issuer_unknown is IssuerPolicy.REFUSE:
             return Seen(NoTicket(Reason.ISSUER_UNKNOWN))
-        return Seen(_facts_of_code(coded, uses), code=coded.text, dead=_dead(uses))
+        stopped = coded.trust is Trust.REVOKED or not coded.covered(self._product(coded.ticket.variant))
+        return Seen(_facts_of_code(coded, uses), code=coded.text, dead=_dead(uses), stopped=stopped)
+
+    def _product(self, variant: int) -> str | None:
+        product = None if self.known.catalogue is None else self.known.catalogue.product_of(variant)
+        return None if product is None else product.product
 
     def _by_digits(self, digits: str, at: datetime) -> Seen:
         """The one ticket with these digits that is usable now; else the one there is, so that staff hear why not. Two are none."""

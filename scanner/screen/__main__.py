@@ -10,12 +10,15 @@ import signal
 import sys
 import time
 
-import structlog
+# Pillow takes numpy for its type hints where it can: 15 MB of memory and a tenth of a second, for nothing here.
+sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # None makes the import fail, which Pillow expects
 
-from scanner.screen.settings import Settings
-from sync.service import log
-from sync.service.settings import load_or_exit
-from tickets.clock import SystemClock
+import structlog  # noqa: E402
+
+from scanner.screen.settings import Settings  # noqa: E402
+from sync.service import log  # noqa: E402
+from sync.service.settings import load_or_exit  # noqa: E402
+from tickets.clock import SystemClock  # noqa: E402
 
 
 def prepare_kivy(settings: Settings) -> None:

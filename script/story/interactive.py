@@ -6,15 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from script.story.processes import StoryError
+from script.story.report import say
 from script.story.table.places import Places, arrange, usable_area
 from script.story.venue import Venue
 
@@ -45,18 +46,20 @@ def open_to_play() -> int:
             directory, display=os.environ.get("DISPLAY", ""), kiosk=places.kiosk, gate=places.gate, headless=False
         )
         _open(venue)
-        _say(f"5/5 table; open after {time.monotonic() - started:.0f} s. Close the table, or press Ctrl-C, to end it all.")
+        say(
+            f"5/5 table; open after {time.monotonic() - started:.0f} s. Close the table, or press Ctrl-C, to end it all."
+        )
         _play(venue, places, ending)
         status = 0
     except Ended:
         status = 0
     except (StoryError, OSError, ValueError, subprocess.SubprocessError) as error:
-        _say(f"the demo cannot go on: {error}")
-        _say(f"what its programs said stands in {directory / 'logs'}")
+        say(f"the demo cannot go on: {error}")
+        say(f"what its programs said stands in {directory / 'logs'}")
     finally:
         ending.no_more()
         if venue is not None:
-            _say("closing")
+            say("closing")
             venue.close()
         if status == 0:
             shutil.rmtree(directory, ignore_errors=True)
@@ -71,15 +74,16 @@ def _open(venue: Venue) -> None:
         ("4/5 gate", venue.open_gate),
     )
     for title, do in steps:
-        _say(title)
+        say(title)
         do()
 
 
 def _enrol(venue: Venue) -> None:
-    for role in ("kiosk", "gate"):
-        done = venue.enrol(role)
-        if done.returncode != 0:
-            raise StoryError(f"the {role} could not enrol: {done.stderr.strip()}")
+    roles = ("kiosk", "gate")
+    with ThreadPoolExecutor(len(roles)) as technicians:
+        for role, done in zip(roles, technicians.map(venue.enrol, roles), strict=True):
+            if done.returncode != 0:
+                raise StoryError(f"the {role} could not enrol: {done.stderr.strip()}")
 
 
 def _open_kiosk(venue: Venue) -> None:
@@ -122,8 +126,3 @@ class _Ending:
         """Everything is being closed: a second Ctrl-C must not leave half of it behind."""
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"demo: {text}\n")
-    sys.stderr.flush()

@@ -44,17 +44,19 @@ class Pointer:
 
     def touch(self, target: str, *, timeout_s: float = WAIT_S) -> None:
         """Press and release in the middle of a key, once it is there and enabled. Raises StoryError."""
+        self.wait_target(target, timeout_s=timeout_s)
+        self._click(*self.shown()["targets"][target])
+
+    def wait_target(self, target: str, *, timeout_s: float = WAIT_S) -> None:
+        """Until a key is there and enabled. Raises StoryError."""
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            shown = self.shown()
-            if shown["enabled"].get(target):
-                self._click(*shown["targets"][target])
-                return
+        while not self.shown()["enabled"].get(target):
+            if time.monotonic() > deadline:
+                shown = self.shown()
+                raise StoryError(
+                    f"no key '{target}' to touch on screen '{shown['screen']}'; there are: {', '.join(shown['targets'])}"
+                )
             time.sleep(0.02)
-        shown = self.shown()
-        raise StoryError(
-            f"no key '{target}' to touch on screen '{shown['screen']}'; there are: {', '.join(shown['targets'])}"
-        )
 
     def _click(self, x: float, y: float) -> None:
         at = (str(round(self._left + x)), str(round(self._top + y)))

@@ -10,6 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
+def say(text: str) -> None:
+    """A line to whoever started the demo. To the standard error it was given: Kivy puts its own log in that one's place."""
+    out = sys.__stderr__
+    if out is not None:
+        out.write(f"demo: {text}\n")
+        out.flush()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """`ms` is how long it took; `happened` what was seen, in words that can be held against `expected`."""

@@ -139,9 +139,14 @@ class Venue:
             ["sync", "reader", "gate", "gate-screen"],
         )
         self.start_daemon("gate", "sync", "sync").wait_ready()
-        self.start_daemon("gate", "gate", "scanner.gate").wait_ready()
-        self.start_daemon("gate", "gate-screen", "scanner.screen").wait_ready()
-        self.start_daemon("gate", "reader", "scanner.reading").wait_ready()
+        # Screen and reader look for the gate until it is there, so the three may start together.
+        together = [
+            self.start_daemon("gate", "gate", "scanner.gate"),
+            self.start_daemon("gate", "gate-screen", "scanner.screen"),
+            self.start_daemon("gate", "reader", "scanner.reading"),
+        ]
+        for program in together:
+            program.wait_ready()
 
     def _configure(self, device: str, sections: dict[str, dict[str, Any]], daemons: list[str]) -> None:
         """Write the device's one TOML file and let `kaisatsu config write` make the daemons' files of it."""
@@ -197,7 +202,7 @@ class Venue:
     def start_again(self, name: str) -> None:
         """A daemon that has ended, with the settings it had; what its service would do."""
         self.stop(name)
-        self._daemon(*self._daemons[name])
+        self.start_daemon(*self._daemons[name])
 
     def close(self) -> None:
         for program in reversed(self._programs.values()):

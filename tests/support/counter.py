@@ -140,17 +140,18 @@ class Counter:
     # --- what is true afterwards
 
     def charged_minor(self) -> int:
-        """What the terminal's own ledger holds: stored less reversed."""
-        total: dict[int, int] = {}
+        """What the terminal holds, by its own ledger's rule (emulators/terminal/ledger.py): stored, and not taken back since."""
         if not self.ledger_file.exists():
             return 0
-        for line in self.ledger_file.read_text().splitlines():
-            row = json.loads(line)
+        held: dict[int, int] = {}
+        for row in map(json.loads, self.ledger_file.read_text().splitlines()):
             if row["event"] == "stored":
-                total[row["receipt"]] = row["amount"]
+                held[row["trace"]] = row["amount"]
             elif row["event"] == "reversed":
-                total.pop(row.get("original", row.get("of", row["receipt"])), None)
-        return sum(total.values())
+                held.pop(row["trace"], None)
+            elif row["event"] == "reversal":
+                held.pop(row["orig_trace"], None)
+        return sum(held.values())
 
     def operations(self, kind: str) -> list[dict]:
         with self.device.journal.read() as connection:

@@ -166,10 +166,19 @@ class GateDevice:
             connection.execute(insert(granted.document), rows)
         self.grant_key(journal)
 
-    def grant_key(self, journal: Journal, *, kid: Kid = KIOSK_KID, key: Ed25519PrivateKey = KIOSK_KEY) -> None:
+    def grant_key(
+        self,
+        journal: Journal,
+        *,
+        kid: Kid = KIOSK_KID,
+        key: Ed25519PrivateKey = KIOSK_KEY,
+        not_before: int = 0,
+        expires: int = 2**32 - 1,
+        products: tuple[str, ...] = (),
+    ) -> None:
         public = key.public_key().public_bytes_raw()
         text, signature = certificate.issue(
-            certificate.Certificate(kid, public, "00" * 16, 0, 2**32 - 1, 100_000), HUB_KEY
+            certificate.Certificate(kid, public, "00" * 16, not_before, expires, 100_000, products), HUB_KEY
         )
         with journal.write() as connection:
             connection.execute(delete(granted.issuer_key).where(granted.issuer_key.c.kid == kid))
@@ -180,8 +189,8 @@ class GateDevice:
                     "public": public,
                     "certificate": text,
                     "signature": signature,
-                    "not_before": 0,
-                    "expires": 2**32 - 1,
+                    "not_before": not_before,
+                    "expires": expires,
                     "revoked_at": None,
                 },
             )

@@ -119,6 +119,10 @@ class GateProcess:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=PATIENCE_S)
 
+    def log_text(self) -> str:
+        self.log.flush()
+        return Path(self.log.name).read_text(encoding="utf-8")
+
     def said(self) -> list[dict[str, Any]]:
         self.log.flush()
         lines = Path(self.log.name).read_text(encoding="utf-8").splitlines()

@@ -244,7 +244,9 @@ def _key(
         ground, colour = "sunken", "ash"
     pen.card(box, ground, "edge" if ground in ("surface", "sunken") else ground, radius=8, width=1.2)
     middle = box.middle[1]
-    pen.text(both[0], Box(box.x + 4, middle - 20, box.width - 8, 20), colour, em=16, bold=True, align="center", em_min=12)
+    pen.text(
+        both[0], Box(box.x + 4, middle - 20, box.width - 8, 20), colour, em=16, bold=True, align="center", em_min=12
+    )
     pen.text(both[1], Box(box.x + 4, middle + 1, box.width - 8, 16), colour, em=12, align="center")
     if name:
         targets.append((name, box))
@@ -255,7 +257,9 @@ def _titled(pen: Pen, box: Box, both: Both) -> None:
     pen.text(both[1], Box(taken.right + 8, box.y, box.right - taken.right - 8, 18), "ink2", em=12)
 
 
-def _switch(pen: Pen, box: Box, title: Both, state: Both, key: tuple[Both, str], targets: list[Target], *, well: bool) -> None:
+def _switch(
+    pen: Pen, box: Box, title: Both, state: Both, key: tuple[Both, str], targets: list[Target], *, well: bool
+) -> None:
     """What it is, how it stands (shape, word and colour), and the key that changes it."""
     left, right = Box(box.x, box.y, box.width - 106, box.height), Box(box.right - 98, box.y, 98, box.height)
     tone = "matsu" if well else "kaki"
@@ -290,7 +294,9 @@ def _card(pen: Pen, box: Box, standing: Standing, targets: list[Target]) -> None
     row = Box(box.x, box.y + 24, box.width, box.height - 24)
     for card, key in zip(Card, row.columns((1, 1, 1), gap=6), strict=True):
         chosen = card is standing.card
-        pen.card(key, "ai_tint" if chosen else "surface", "ai" if chosen else "edge", radius=6, width=2 if chosen else 1)
+        pen.card(
+            key, "ai_tint" if chosen else "surface", "ai" if chosen else "edge", radius=6, width=2 if chosen else 1
+        )
         japanese, english = words.CARDS[card]
         pen.text(japanese, Box(key.x + 3, key.y + 4, key.width - 6, 19), "ai", em=14, bold=True, align="center")
         pen.text(english, Box(key.x + 3, key.y + 24, key.width - 6, 16), "ai", em=12, align="center")
@@ -323,7 +329,7 @@ def _paper(pen: Pen, paper: Path, box: Box) -> None:
 @lru_cache(maxsize=256)
 def _open_size(paper: Path) -> tuple[int, int]:
     with Image.open(paper) as picture:
-        return picture.size
+        return int(picture.width), int(picture.height)
 
 
 def _size_of(paper: Path) -> tuple[int, int] | None:
@@ -343,5 +349,3 @@ def _texture(paper: Path, width: int, height: int) -> Texture:
     texture.blit_buffer(small.tobytes(), colorfmt="luminance", bufferfmt="ubyte")
     texture.flip_vertical()
     return texture
-
-

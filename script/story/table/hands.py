@@ -6,10 +6,10 @@ times a second and says what lies on the table now.
 
 from __future__ import annotations
 
+import json
 import queue
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from scanner.view import ViewError
 from script.story.processes import Program
+from script.story.report import say
 from script.story.staff import Staff
 from script.story.table.standing import Answer, Card, Piece, Standing
 from script.story.venue import Venue
@@ -28,6 +29,8 @@ SILENT_S: Final = 8.0
 HELD_S: Final = 0.8
 """A piece stays up so long at least, also where the gate is quicker than the eye."""
 FALLEN_EVERY_S: Final = 1.0
+REFUSED: Final = ("declined", "cancelled")
+"""The ledger's words for a payment that charged nothing."""
 FAULT_OF: Final = {Card.DECLINED: "decline=05", Card.CANCELLED: "cancel"}
 
 
@@ -42,6 +45,7 @@ class Hands:
         self._held_since_s = 0.0
         self._answer: Answer | None = None
         self._fallen_looked_s = 0.0
+        self._refused_before = 0
         office = venue.seeded["office"]
         self.standing = Standing(
             url=venue.hub_url,
@@ -84,6 +88,7 @@ class Hands:
             terminal.tell({"do": "heal", "fault": fault})
         if card is not Card.GOOD:
             terminal.tell({"do": "fault", "spec": FAULT_OF[card]})
+        self._refused_before = self._refused()
         self.standing = replace(self.standing, card=card)
 
     def open_office(self) -> None:
@@ -121,8 +126,19 @@ class Hands:
                     self.standing = replace(self.standing, pieces=(piece, *self.standing.pieces))
 
     def _look_at_terminal(self) -> None:
-        if any(line.get("event") == "fault" for line in _said(self._venue.program("terminal"))):
+        """By its ledger: once a payment has come to nothing, the card that did it is gone."""
+        for _ in _said(self._venue.program("terminal")):
+            pass  # frames; nobody here reads them, and they shall not pile up
+        if self.standing.card is not Card.GOOD and self._refused() > self._refused_before:
             self.standing = replace(self.standing, card=Card.GOOD)
+
+    def _refused(self) -> int:
+        """Payments so far that came to nothing."""
+        try:
+            lines = self._venue.ledger.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return 0
+        return sum(json.loads(line)["event"] in REFUSED for line in lines if line.endswith("}"))
 
     def _look_at_gate(self) -> None:
         """As staff do: by what its screen is told. Only the first verdict after a piece was held up is about that piece."""
@@ -136,9 +152,7 @@ class Hands:
         if self._answer is None and held_s > SILENT_S:
             self._answer = Answer(None)
         if self._answer is not None and held_s >= HELD_S and self._showing is not None and self._showing.done():
-            pieces = tuple(
-                piece.told(self._answer) if piece.paper == held else piece for piece in self.standing.pieces
-            )
+            pieces = tuple(piece.told(self._answer) if piece.paper == held else piece for piece in self.standing.pieces)
             self.standing = replace(self.standing, pieces=pieces, held=None)
 
     def _glance(self) -> list[Any]:
@@ -158,7 +172,7 @@ class Hands:
             return
         self._fallen_looked_s = time.monotonic()
         for name in self._venue.fallen():
-            sys.stderr.write(f"demo: {name} has ended and is started again, as its service would (close the table to end)\n")
+            say(f"{name} has ended and is started again, as its service would do; close the table to end it all")
             self._venue.start_again(name)
 
 

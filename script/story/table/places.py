@@ -58,7 +58,9 @@ def arrange(area: Area) -> Places:
             break
         height -= 8
         if kiosk[0] < KIOSK_WIDTH_MIN_PX or gate[0] < GATE_WIDTH_MIN_PX:
-            raise ValueError(f"a display of {area.width}x{area.height} is too small for three windows; 1024x600 is enough")
+            raise ValueError(
+                f"a display of {area.width}x{area.height} is too small for three windows; 1024x600 is enough"
+            )
     table = (min(room, TABLE_PX_MAX[0]), min(area.height - TITLE_PX - gap, TABLE_PX_MAX[1]))
     left = area.left + (area.width - kiosk[0] - table[0] - gate[0] - 2 * gap) // 2
     top = area.top + TITLE_PX

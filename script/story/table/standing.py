@@ -97,7 +97,9 @@ class Standing:
         if not self._admitted():
             return Hint.SHOW
         if self.line_up and not self.line_was_cut:
-            refused = any(piece.answer is not None and piece.answer.verdict is VerdictKind.REFUSE for piece in self.pieces)
+            refused = any(
+                piece.answer is not None and piece.answer.verdict is VerdictKind.REFUSE for piece in self.pieces
+            )
             return Hint.CUT_LINE if refused else Hint.TWICE
         unseen = [piece for piece in self.pieces if piece.offline]
         if not self.line_up:

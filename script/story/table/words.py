@@ -27,7 +27,7 @@ HINTS: Final[Mapping[Hint, Both]] = MappingProxyType(
         Hint.BUY_UNSEEN: ("回線がなくても買えます。左で買ってみてください", "Selling goes on without the line: buy on the left"),
         Hint.SHOW_UNSEEN: ("ハブがまだ知らない券です。かざしてみてください", "The hub has never seen this ticket: hold it up"),
         Hint.MEND_LINE: ("回線をつなぐと、売上と入場がオフィスに届きます", "Mend the line: sales and admissions reach the office"),
-        Hint.NEW_ROLL: ("紙がありません。途中で抜けた券も、新しい紙で続きます", "No paper. With a new roll, printing goes on where it stopped"),
+        Hint.NEW_ROLL: ("紙がありません。新しい紙を入れると、続きから出てきます", "No paper. With a new roll, printing goes on where it stopped"),
         Hint.FREE: ("紙を抜く、カードを断る、オフィスで取り消す。ご自由に", "Take the paper out, decline the card, cancel in the office"),
     }
 )  # fmt: skip

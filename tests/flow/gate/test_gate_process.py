@@ -6,7 +6,8 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from scanner.view import GateView, Key, KeyPress, ViewKind
+from sync.service.doorbell import ring
 from sync.service.health import State
 from tests.support.gate_device import ROOT, STRANGER_KEY, cache_ticket, signed
-from tests.support.gate_process import GateProcess, now_day
+from tests.support.gate_process import PATIENCE_S, GateProcess, now_day
 from tickets.admission import Reason, VerdictKind
 
 pytestmark = pytest.mark.flow
@@ -156,6 +158,52 @@ def test_a_cache_cut_in_half_is_told(gate: GateProcess) -> None:
     health = gate.health()
     assert health.state is State.WARNING
     assert health.facts["cache"] not in ("ok", "none")
+
+
+def test_a_cache_cut_in_half_under_a_running_gate_costs_nobody_their_entry(gate: GateProcess) -> None:
+    """Codes go on opening the gate, what was used here stays used, health tells it, and the next generation heals it."""
+    not_before, expires = now_day()
+    for number in range(400):
+        cache_ticket(gate.feed, f"ticket {number}", not_before=not_before, expires=expires)
+    cache_ticket(gate.feed, "cancelled", state="cancelled")
+    gate.feed.close()
+    path = gate.device.path / "cache-1.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    gate.start()
+    screen, reader = gate.screen(), gate.reader()
+
+    def shown(seed: str) -> GateView:
+        reader.show(today(seed))
+        return screen.next()
+
+    assert shown("ticket 1").verdict is VerdictKind.ADMIT
+    assert shown("cancelled").reason is Reason.CANCELLED
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    for number in range(2, 20):
+        assert shown(f"ticket {number}").verdict is VerdictKind.ADMIT
+    assert shown("ticket 1").reason is Reason.ALREADY_USED
+    wait_until(lambda: gate.health().state is State.WARNING, "health does not tell it")
+    assert gate.health().facts["cache"] not in ("ok", "none")
+    gate.feed = gate.device.cache(2)  # as sync does when it has been told
+    cache_ticket(gate.feed, "cancelled late", state="cancelled")
+    journal = gate.device.journal()
+    gate.device.grant(journal, generation=2, at=datetime.now(UTC))
+    journal.engine.dispose()
+    ring(gate.run_dir / "gate.bell")
+    wait_until(lambda: gate.health().facts["cache"] == "ok", "the new generation was not taken")
+    assert shown("cancelled late").reason is Reason.CANCELLED
+    assert shown("ticket 1").reason is Reason.ALREADY_USED
+    assert "Traceback" not in gate.log_text()
+
+
+def wait_until(so: Callable[[], bool], why: str) -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not so():
+        assert time.monotonic() < ends_s, why
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

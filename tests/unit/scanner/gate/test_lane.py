@@ -105,7 +105,7 @@ def test_a_group_is_asked_and_nothing_is_recorded_until_somebody_says(tmp_path: 
 
 
 def test_the_row_is_durable_before_the_claim_leaves(tmp_path: Path) -> None:
-    arbiter = PlayedArbiter([Granted(epoch=3, left=0)])
+    arbiter = PlayedArbiter([Granted(epoch=1, left=0)])
     gate = OpenGate(tmp_path, arbiter=arbiter)
     rows = []
 
@@ -119,11 +119,11 @@ def test_the_row_is_durable_before_the_claim_leaves(tmp_path: Path) -> None:
     answer = gate.scan("t")
     assert [row.op.hex() for row in rows] == [arbiter.asked[0].op] == [answer.op.hex()]
     (claim,) = arbiter.asked
-    assert (claim.code, claim.units, claim.kind, claim.gate, claim.epoch) == (signed("t"), 1, Passage.ENTRY, "A", 0)
-    assert (answer.verdict.kind, answer.verdict.epoch) == (VerdictKind.ADMIT, 3)
+    assert (claim.code, claim.units, claim.kind, claim.gate, claim.epoch) == (signed("t"), 1, Passage.ENTRY, "A", 1)
+    assert (answer.verdict.kind, answer.verdict.epoch) == (VerdictKind.ADMIT, 1)
     (done,) = gate.operations()
     assert isinstance(done, Admission)
-    assert (done.mode, done.epoch) == (Mode.CONFIRMED, 3)
+    assert (done.mode, done.epoch) == (Mode.CONFIRMED, 1)
 
 
 def test_a_denial_is_refused_numbered_and_takes_nothing(tmp_path: Path) -> None:
@@ -150,14 +150,15 @@ def test_silence_under_refuse_takes_the_claim_back(tmp_path: Path) -> None:
     assert refusal.number == answer.number
 
 
-def test_an_arbiter_of_an_older_reign_counts_as_silence(tmp_path: Path) -> None:
-    arbiter = PlayedArbiter([Granted(epoch=5, left=0), Granted(epoch=4, left=0), Granted(epoch=4, left=0)])
+@pytest.mark.parametrize("forged", [0, 2, 2**63])
+def test_an_answer_raises_no_epoch_and_cannot_make_the_true_arbiter_old(tmp_path: Path, forged: int) -> None:
+    arbiter = PlayedArbiter([Granted(epoch=forged, left=0), Granted(epoch=1, left=0), Granted(epoch=1, left=0)])
     gate = OpenGate(tmp_path, arbiter=arbiter)
-    assert gate.scan("a").verdict.epoch == 5
-    assert gate.scan("b").verdict.epoch is None  # admitted by policy, not confirmed
+    assert gate.scan("a").verdict.epoch is None  # admitted by policy, not confirmed
+    assert gate.scan("b").verdict.epoch == 1
     gate.again()
-    assert gate.scan("c", variant=60).verdict.reason is Reason.NO_ANSWER  # the epoch outlives a restart
-    assert [claim.epoch for claim in arbiter.asked] == [0, 5, 5]
+    assert gate.scan("c", variant=60).verdict.epoch == 1
+    assert [claim.epoch for claim in arbiter.asked] == [1, 1, 1]
 
 
 def test_nobody_is_kept_inside_by_silence(tmp_path: Path) -> None:
@@ -293,7 +294,7 @@ def cut_while_asking(gate: OpenGate, arbiter: PlayedArbiter, seed: str, **ticket
 
 
 def test_an_interrupted_scan_is_asked_for_under_its_own_op(tmp_path: Path) -> None:
-    arbiter = PlayedArbiter([Granted(epoch=2, left=0)])
+    arbiter = PlayedArbiter([Granted(epoch=1, left=0)])
     gate = OpenGate(tmp_path, arbiter=arbiter)
     cut_while_asking(gate, arbiter, "t", variant=60)
     assert gate.lane.settle_interrupted() == 1
@@ -301,7 +302,7 @@ def test_an_interrupted_scan_is_asked_for_under_its_own_op(tmp_path: Path) -> No
     assert first == second  # an arbiter that knows the op gives the same answer again
     (done,) = gate.operations()
     assert isinstance(done, Admission)
-    assert (done.op, done.mode, done.epoch, done.interrupted) == (first.op, Mode.CONFIRMED, 2, True)
+    assert (done.op, done.mode, done.epoch, done.interrupted) == (first.op, Mode.CONFIRMED, 1, True)
 
 
 def test_an_interrupted_scan_that_cannot_have_been_green_takes_nothing(tmp_path: Path) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.gate.naming import DIGITS, Coded, Digits, Nothing, SellingKey, Trust, name
+from sync.certificate import Certificate
 from tests.support.gate_device import KIOSK_KEY, KIOSK_KID, STRANGER_KEY, signed
 from tickets.admission import Reason
 from tickets.ids import Kid
 
+
+def held(kid: Kid, **limits: Any) -> Certificate:
+    public = KIOSK_KEY.public_key().public_bytes_raw()
+    values = {"not_before": 0, "expires": 2**32 - 1, "tickets_max": 100, **limits}
+    return Certificate(kid=kid, public=public, device="00" * 16, **values)
+
+
 KEYS = {
-    KIOSK_KID: SellingKey(KIOSK_KEY.public_key(), revoked=False),
-    Kid(b"GONE"): SellingKey(KIOSK_KEY.public_key(), revoked=True),
+    KIOSK_KID: SellingKey(KIOSK_KEY.public_key(), held(KIOSK_KID), revoked=False),
+    Kid(b"GONE"): SellingKey(KIOSK_KEY.public_key(), held(Kid(b"GONE")), revoked=True),
 }
 
 

@@ -6,12 +6,16 @@ import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from scanner.gate.settings import IssuerPolicy
+from sync import granted
 from sync.cache import Cache
 from tests.support.gate_device import (
+    DAY_END,
     DAY_START,
     NOON,
     STRANGER_KEY,
@@ -61,6 +65,50 @@ def test_a_revoked_key_stops_only_what_the_hub_does_not_know(tmp_path: Path) -> 
     gate.device.revoke(gate.syncing)
     assert isinstance(facts_of(gate, signed("known")), TicketFacts)
     assert facts_of(gate, signed("not known")) == NoTicket(Reason.BLOCKED)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"expires": int(DAY_START.timestamp())},
+        {"not_before": int(DAY_END.timestamp())},
+        {"products": ("ride_book",)},
+    ],
+    ids=["expired", "not yet", "other products"],
+)
+def test_a_key_signs_only_what_its_certificate_allows(tmp_path: Path, limits: dict[str, Any]) -> None:
+    gate = OpenGate(tmp_path)
+    cache_ticket(gate.feed, "told by the hub")
+    gate.scan("let in before", variant=70)
+    gate.device.grant_key(gate.syncing, **limits)
+    assert facts_of(gate, signed("t")) == NoTicket(Reason.BLOCKED)
+    refusal = gate.scan("t")
+    assert (refusal.verdict.kind, refusal.verdict.reason) == (VerdictKind.REFUSE, Reason.BLOCKED)
+    assert isinstance(facts_of(gate, signed("told by the hub")), TicketFacts)
+    assert isinstance(
+        facts_of(gate, signed("let in before", variant=70)), TicketFacts
+    )  # this gate's own journal knows of it
+
+
+def test_a_certificate_that_only_touches_the_ticket_or_names_its_product_is_enough(tmp_path: Path) -> None:
+    gate = OpenGate(tmp_path)
+    start, end = int(DAY_START.timestamp()), int(DAY_END.timestamp())
+    gate.device.grant_key(gate.syncing, not_before=end - 1, expires=end, products=("show", "strict"))
+    assert isinstance(facts_of(gate, signed("t", variant=60)), TicketFacts)
+    gate.device.grant_key(gate.syncing, not_before=0, expires=start + 1, products=("show", "strict"))
+    assert isinstance(facts_of(gate, signed("t", variant=70)), TicketFacts)
+    assert facts_of(gate, signed("t", variant=999)) == NoTicket(Reason.BLOCKED)  # of no product that anybody here knows
+    assert gate.scan("t", variant=70).verdict.kind is VerdictKind.ADMIT
+
+
+def test_a_key_whose_certificate_the_hub_did_not_sign_is_not_known(tmp_path: Path) -> None:
+    gate = OpenGate(tmp_path)
+    with gate.syncing.write() as connection:
+        wider = granted.issuer_key.c.certificate.op("||")(" ")
+        connection.execute(update(granted.issuer_key).values(certificate=wider))
+    facts = facts_of(gate, signed("t"))
+    assert isinstance(facts, TicketFacts)
+    assert facts.issuer is Issuer.UNKNOWN
 
 
 def test_an_unheard_issuer_by_policy(tmp_path: Path) -> None:
