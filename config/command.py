@@ -167,11 +167,20 @@ def emulate(context: typer.Context) -> None:
 def hub_serve(
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")],
     listen: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8443",
+    tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,  # noqa: UP045
+    tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its key, PEM.")] = None,  # noqa: UP045
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Without TLS also beyond loopback: something else protects the line.")
+    ] = False,
 ) -> None:
     from hub.command import serve
 
     host, port = _address(listen)
-    _run_hub(lambda: serve(database_url=database, host=host, port=port))
+    _run_hub(
+        lambda: serve(
+            database_url=database, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+        )
+    )
 
 
 @hub.command(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -53,8 +55,13 @@ def serve(
     key_file: Path | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    insecure: bool = False,
 ) -> None:
-    """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which."""
+    """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which.
+
+    Raises HubError for an address that others can reach without TLS, unless `insecure` says that something else protects the line.
+    """
+    check_listen(host, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
     service_log.configure("kaisatsu-hub")
     listener = _listen(host, port)
     node = open_node(database_url, key_file=key_file)
@@ -75,6 +82,32 @@ def serve(
     )
     _Server(config, app.state.wakeup).run(sockets=[listener])
     node.engine.dispose()
+
+
+def check_listen(host: str, *, tls_cert: Path | None, tls_key: Path | None, insecure: bool) -> None:
+    """Raises HubError, in one line, for TLS files that cannot be used and for plain HTTP where others could listen in or answer."""
+    if tls_key is not None and tls_cert is None:
+        raise HubError("--tls-key needs --tls-cert")
+    for option, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
+        if path is not None and not path.is_file():
+            raise HubError(f"{option} {path}: no such file")
+    if tls_cert is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls_cert, tls_key)
+        except (OSError, ValueError) as error:
+            raise HubError(f"--tls-cert {tls_cert}: not a certificate with its key ({error})") from error
+    elif not insecure and not _is_loopback(host):
+        raise HubError(
+            f"--listen {host}: without TLS only loopback is allowed; give --tls-cert and --tls-key, or --insecure where "
+            "something else protects the line"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -200,6 +233,7 @@ def main(argv: Sequence[str]) -> int:
             command.add_argument("--listen", default="127.0.0.1:8200")
             command.add_argument("--tls-cert", type=Path)
             command.add_argument("--tls-key", type=Path)
+            command.add_argument("--insecure", action="store_true")
         else:
             command.add_argument("--base-url", default=DEFAULT_BASE_URL)
         if name == "link":
@@ -218,6 +252,7 @@ def main(argv: Sequence[str]) -> int:
                     key_file=given.key_file,
                     tls_cert=given.tls_cert,
                     tls_key=given.tls_key,
+                    insecure=given.insecure,
                 )
             case "seed":
                 seed(database_url=given.database, base_url=given.base_url, key_file=given.key_file)

@@ -209,6 +209,8 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
 def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub) -> bool:
     """Everything that waits: operations before leases. Whether any operation was answered."""
     sent_any = False
+    if keeper is not None:
+        keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
     while uploader is not None and not shared.stop.is_set():
         sent = uploader.step()
         if not sent.operations:

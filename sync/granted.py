@@ -1,7 +1,7 @@
 """What the hub granted this device, kept in the journal because a device must go on with it when the cache is gone:
 the catalogue, the keys of selling kiosks, leases of stock and of short ids, and which cache generation to read.
 
-Written by the sync daemon alone; read by everyone.
+Written by the sync daemon alone, but for `short_id_taken`; read by everyone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, select
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
 
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
@@ -54,12 +54,32 @@ short_block = Table(
     Column("length", Integer, primary_key=True),
     Column("first", Integer, primary_key=True),
     Column("last", Integer, nullable=False),
+    Column("until", Text),
+    Column("over", Integer, nullable=False, server_default="0"),
 )
+"""`until`: when the hub may begin to think of lending the block to others; null: never. `over`: that time has come."""
+short_id_taken = Table(
+    "short_id_taken",
+    metadata,
+    Column("length", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("order", Text, nullable=False),
+)
+"""Which numbers of the blocks are gone, and for which order: written by the sale engine alone, in the transaction that gives them
+out. It stands here because the sync daemon counts what is left.
+"""
+NOBODY = ""
+"""The order of a number that was given back: free for the next one."""
 
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"
 
 _DOCUMENT = select(document.c.text, document.c.at).where(document.c.name == bindparam("name"))
+_TAKEN = select(func.count()).where(
+    short_id_taken.c.length == bindparam("length"),
+    short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
+    short_id_taken.c.order != NOBODY,
+)
 _KEY = select(issuer_key).where(issuer_key.c.kid == bindparam("kid"))
 
 
@@ -151,6 +171,19 @@ def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
 
 
 def short_blocks(connection: Connection, length: int) -> tuple[range, ...]:
-    """The numbers this kiosk may print as short ids of six, or (length 8, before the check digit) of nine digits."""
-    rows = connection.execute(select(short_block).where(short_block.c.length == length).order_by(short_block.c.first))
+    """The numbers this kiosk may print as short ids of six, or (length 8, before the check digit) of nine digits. Blocks whose time is
+    over are not among them.
+    """
+    rows = connection.execute(
+        select(short_block).where(short_block.c.length == length, short_block.c.over == 0).order_by(short_block.c.first)
+    )
     return tuple(range(row.first, row.last + 1) for row in rows)
+
+
+def short_ids_left(connection: Connection, length: int) -> int:
+    """How many numbers this kiosk may still give out: those of its blocks that no order has."""
+    return sum(
+        len(block)
+        - int(connection.execute(_TAKEN, {"length": length, "first": block.start, "last": block.stop - 1}).scalar_one())
+        for block in short_blocks(connection, length)
+    )

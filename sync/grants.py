@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from sync import certificate, granted
 from sync.errors import MessageError
-from sync.protocol import LeaseAnswer, Page, TableRows
+from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
 from tickets.catalogue import CatalogueError, parse
 
@@ -144,8 +144,32 @@ def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
             .values(quantity=grant.quantity, free=grant.free, at=at)
         )
     for block in answer.blocks:
-        row = {"length": block.length, "first": block.first, "last": block.last}
-        connection.execute(upsert(granted.short_block).values(row).on_conflict_do_nothing())
+        _put_block(connection, block, at=answer.at)
+
+
+def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> None:
+    """A block as the hub has it. One that comes with a later end was lent to this kiosk anew: what it once took of it is free again.
+    One that this kiosk left too early, by a clock that was wrong, is taken up where it was left.
+    """
+    table = granted.short_block
+    here = (table.c.length == block.length, table.c.first == block.first)
+    known = connection.execute(select(table.c.until).where(*here)).first()
+    until = None if block.until is None else block.until.isoformat()
+    if known is None:
+        row = {"length": block.length, "first": block.first, "last": block.last, "until": until}
+        connection.execute(upsert(table).values(row))
+        return
+    if block.until is None:
+        return
+    before = None if known.until is None else datetime.fromisoformat(known.until)
+    if before is not None and block.until < before:
+        return  # an answer that came late
+    if before is not None and block.until > before:
+        taken = granted.short_id_taken
+        connection.execute(
+            delete(taken).where(taken.c.length == block.length, taken.c.number.between(block.first, block.last))
+        )
+    connection.execute(update(table).where(*here).values(until=until, over=int(block.until <= at)))
 
 
 def switch_generation(connection: Connection, number: int, *, at: str) -> None:

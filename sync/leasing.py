@@ -1,6 +1,7 @@
 """Keeps a kiosk supplied with what it may sell while offline: stock of each open slot, and numbers for short ids.
 
-What was sold is counted from the journal's own operations, read once each. A request names totals, so repeating it is harmless.
+What was sold of a slot is counted from the journal's own operations, read once each; what was taken of the numbers from the rows
+that the sale engine writes when it takes them. A request names totals, so repeating it is harmless.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from sync import granted, grants
 from sync.client import Hub
@@ -17,7 +18,6 @@ from sync.journal import Journal, operation
 from sync.operation import Sale, SaleReversed, from_body
 from sync.protocol import BLOCK_LENGTHS, LeaseRequest
 from tickets.clock import Clock
-from tickets.short_id import NINE
 
 SLOT_UNITS = 10
 """How many units of a slot a kiosk holds unsold when it is full."""
@@ -32,15 +32,13 @@ _NEW = (
 
 
 class Spending:
-    """What a journal's sales have taken of leases and numbers. Reads only operations it has not seen."""
+    """What a journal's sales have taken of leases. Reads only operations it has not seen."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal, self._seq = journal, 0
         self._sales: dict[str, Sale] = {}
         self.sold: Counter[str] = Counter()
         """Units sold by slot, reversed sales given back."""
-        self.numbers: Counter[int] = Counter()
-        """Short ids used, by length (6; 8 before the check digit)."""
 
     def update(self) -> None:
         with self._journal.read() as connection:
@@ -66,8 +64,6 @@ class Spending:
         for line in sale.lines:
             if line.slot is not None:
                 self.sold[line.slot] += line.count
-        for ticket in sale.tickets:
-            self.numbers[8 if len(ticket.short_id) == NINE else 6] += 1
 
 
 class LeaseKeeper:
@@ -81,8 +77,10 @@ class LeaseKeeper:
 
     def step(self) -> bool:
         """Whether something new is in force. Raises HubUnreachable, HubRefused."""
+        now = self._clock.now_utc()
+        self.end_old_blocks(now)
         self._spending.update()
-        wanted = self._wanted(self._clock.now_utc())
+        wanted = self._wanted(now)
         now_s = self._clock.monotonic_s()
         if not wanted.slots and not wanted.blocks:
             return False
@@ -94,6 +92,23 @@ class LeaseKeeper:
             grants.apply_lease(connection, answer)
         return True
 
+    def end_old_blocks(self, now: datetime) -> None:
+        """Leave blocks whose time is over, with or without a line: soon they are somebody else's."""
+        table = granted.short_block
+        with self._journal.read() as connection:
+            rows = connection.execute(
+                select(table.c.length, table.c.first, table.c.until).where(
+                    table.c.over == 0, table.c.until.is_not(None)
+                )
+            ).all()
+        old = [row for row in rows if datetime.fromisoformat(row.until) <= now]
+        if not old:
+            return
+        with self._journal.write() as connection:
+            for row in old:
+                here = (table.c.length == row.length, table.c.first == row.first)
+                connection.execute(update(table).where(*here).values(over=1))
+
     def _wanted(self, now: datetime) -> LeaseRequest:
         slots, blocks = [], []
         with self._journal.read() as connection:
@@ -103,7 +118,6 @@ class LeaseKeeper:
                     slots.append((held.slot.slot, sold + self._units))
             for length in BLOCK_LENGTHS:
                 ranges = granted.short_blocks(connection, length)
-                left = sum(len(part) for part in ranges) - self._spending.numbers[length]
-                if not ranges or left * 2 < len(ranges[-1]):
+                if not ranges or granted.short_ids_left(connection, length) * 2 < len(ranges[-1]):
                     blocks.append((length, len(ranges) + 1))
         return LeaseRequest(self._journal.incarnation, slots=tuple(slots), blocks=tuple(blocks))

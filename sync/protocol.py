@@ -365,11 +365,16 @@ class SlotGrant:
 
 @dataclass(frozen=True, slots=True)
 class BlockGrant:
-    """Short ids `first` to `last` of `length` digits (8: before the check digit)."""
+    """Short ids `first` to `last` of `length` digits (8: before the check digit), to be printed until `until`; None: for ever."""
 
     length: int
     first: int
     last: int
+    until: datetime | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        until = None if self.until is None else self.until.isoformat()
+        return {"length": self.length, "first": self.first, "last": self.last, "until": until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +390,7 @@ class LeaseAnswer:
             "protocol": VERSION,
             "at": self.at.isoformat(),
             "slots": [{"slot": item.slot, "quantity": item.quantity, "free": item.free} for item in self.slots],
-            "blocks": [{"length": item.length, "first": item.first, "last": item.last} for item in self.blocks],
+            "blocks": [item.to_row() for item in self.blocks],
         }
 
     @classmethod
@@ -398,7 +403,12 @@ class LeaseAnswer:
                     for item in _list(row, "slots")
                 ),
                 blocks=tuple(
-                    BlockGrant(_count(item, "length"), _count(item, "first"), _count(item, "last"))
+                    BlockGrant(
+                        _count(item, "length"),
+                        _count(item, "first"),
+                        _count(item, "last"),
+                        None if item.get("until") is None else _instant(item, "until"),
+                    )
                     for item in _list(row, "blocks")
                 ),
                 at=_instant(row, "at"),

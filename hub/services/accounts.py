@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,26 +84,60 @@ def csrf_fits(held: Session, sent: str) -> bool:
     return hmac.compare_digest(held.csrf.encode(), sent.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try to sign in that was let through: counted from its beginning. `wait_s` is to be waited before the password is looked at."""
+
+    address: str
+    name: str
+    at_s: float
+    wait_s: float
+
+
 class SignInLimit:
-    """At most so many failed tries a key (name, address) and window. In memory: a restart forgives, an attacker cannot cause one."""
+    """How often somebody may try to sign in. A try counts when it begins, so those that run at the same time count too; one that was
+    right is given back. An address has a strict limit. A name has none: whoever knows it could lock its owner out; after some failed
+    tries each further one only takes longer. In memory: a restart forgives, an attacker cannot cause one.
+    """
 
     TRIES, WINDOW_S, KEYS_MAX = 5, 60.0, 10_000
+    SLOWER_S, SLOWEST_S = 0.5, 4.0
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
-    def allows(self, *keys: str, monotonic_s: float) -> bool:
-        return all(len(self._recent(key, monotonic_s)) < self.TRIES for key in keys)
+    def begin(self, *, address: str, name: str, monotonic_s: float) -> Try | None:
+        """Reserve a try, or None where this address has had all of its own. Call it from one thread."""
+        by_address, by_name = f"address:{_network(address)}", f"name:{name}"
+        if len(self._recent(by_address, monotonic_s)) >= self.TRIES:
+            return None
+        beyond = len(self._recent(by_name, monotonic_s)) - self.TRIES + 1
+        for key in (by_address, by_name):
+            self._tries[key] = [*self._recent(key, monotonic_s), monotonic_s]
+            self._tries.move_to_end(key)
+        while len(self._tries) > self.KEYS_MAX:
+            self._tries.popitem(last=False)
+        wait_s = min(self.SLOWEST_S, beyond * self.SLOWER_S) if beyond > 0 else 0.0
+        return Try(by_address, by_name, monotonic_s, wait_s)
 
-    def failed(self, *keys: str, monotonic_s: float) -> None:
-        for key in keys:
-            self._failed[key] = [*self._recent(key, monotonic_s), monotonic_s]
-            self._failed.move_to_end(key)
-        while len(self._failed) > self.KEYS_MAX:
-            self._failed.popitem(last=False)
+    def succeeded(self, tried: Try) -> None:
+        """It was right: this try counts no longer. Others of the same address or name still do."""
+        for key in (tried.address, tried.name):
+            held = self._tries.get(key, [])
+            if tried.at_s in held:
+                held.remove(tried.at_s)
 
     def _recent(self, key: str, monotonic_s: float) -> list[float]:
-        return [at for at in self._failed.get(key, []) if at > monotonic_s - self.WINDOW_S]
+        return [at for at in self._tries.get(key, []) if at > monotonic_s - self.WINDOW_S]
+
+
+def _network(address: str) -> str:
+    """Who an address belongs to: an IPv6 line has 2^64 of them to try with."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _text(value: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -53,21 +54,25 @@ async def sign_in_page(request: Request) -> Response:
 
 @router.post("/sign-in", dependencies=Public)
 async def sign_in(request: Request) -> Response:
-    """Open a session. Wrong tries are limited by name and by address, and take as long as right ones."""
+    """Open a session. Tries are limited by address and slowed by name, counted before the password is looked at; wrong ones take as
+    long as right ones.
+    """
     same_origin(request)
     form = await form_of(request)
     name, password = form.get("name", "")[:64], form.get("password", "")
     node, limit = node_of(request), _limit(request)
     address = request.client.host if request.client else ""
-    keys = (f"name:{name}", f"address:{address}")
     view = await run_in_threadpool(_view, request)
-    if not limit.allows(*keys, monotonic_s=node.clock.monotonic_s()):
+    tried = limit.begin(address=address, name=name, monotonic_s=node.clock.monotonic_s())
+    if tried is None:
         body = page("sign_in.html", view, failed="sign_in_limited", name=name)
         return HTMLResponse(body, status_code=429, headers={"Retry-After": "60"})
+    if tried.wait_s:
+        await asyncio.sleep(tried.wait_s)
     token = await run_in_threadpool(_open_session, node, name, password)
     if token is None:
-        limit.failed(*keys, monotonic_s=node.clock.monotonic_s())
         return HTMLResponse(page("sign_in.html", view, failed="sign_in_failed", name=name), status_code=401)
+    limit.succeeded(tried)
     response = RedirectResponse("/today", status_code=303)
     response.set_cookie(
         SESSION_COOKIE,

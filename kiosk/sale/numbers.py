@@ -34,7 +34,7 @@ _REUSE = (
     .where(short_id_taken.c.length == bindparam("b_length"), short_id_taken.c.number == bindparam("b_number"))
     .values(order=bindparam("b_order"))
 )
-NOBODY = ""
+NOBODY = granted.NOBODY
 """Holds the digits that were given back."""
 
 _COUNTER = select(func.coalesce(func.max(sale_order.c.counter), 0)).where(sale_order.c.business_day == bindparam("day"))
@@ -42,10 +42,7 @@ _CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("o
 
 
 def short_ids_left(connection: Connection, length: int) -> int:
-    count = len(_held(connection, length, NOBODY))
-    for block in granted.short_blocks(connection, length):
-        count += len(block) - _used(connection, length, block)
-    return count
+    return granted.short_ids_left(connection, length)
 
 
 def take_short_ids(connection: Connection, order: str, *, six: int, nine: int) -> tuple[list[str], list[str]]:
@@ -92,9 +89,12 @@ def give_back(connection: Connection, order: str) -> None:
 def _take(connection: Connection, order: str, length: int, count: int) -> list[int]:
     """First what the order has from an attempt that failed, then what others gave back, then numbers never given."""
     own = _held(connection, length, order)[:count]
-    freed = _held(connection, length, NOBODY)[: count - len(own)]
+    blocks = granted.short_blocks(connection, length)
+    # Digits of a block whose time is over stay where they are: by now they may be on another kiosk's ticket.
+    back = [number for number in _held(connection, length, NOBODY) if any(number in block for block in blocks)]
+    freed = back[: count - len(own)]
     taken: list[int] = []
-    for block in granted.short_blocks(connection, length):
+    for block in blocks:
         used = _used(connection, length, block)
         missing = count - len(own) - len(freed) - len(taken)
         taken.extend(_scattered(block, place) for place in range(used, min(len(block), used + missing)))

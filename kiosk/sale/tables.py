@@ -8,7 +8,10 @@ from enum import StrEnum
 
 from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, Text
 
+from sync import granted
+
 metadata = MetaData()
+short_id_taken = granted.short_id_taken
 
 
 class Taken(StrEnum):
@@ -30,14 +33,6 @@ stock_taken = Table(
     Column("at", Text, nullable=False),
 )
 Index("stock_taken_by_slot", stock_taken.c.slot)
-
-short_id_taken = Table(
-    "short_id_taken",
-    metadata,
-    Column("length", Integer, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("order", Text, nullable=False),
-)
 
 sale_order = Table(
     "sale_order",

@@ -188,10 +188,11 @@ def test_leases_name_totals_and_belong_to_an_incarnation(kiosk: Device, node: Hu
         "what the last one may have sold is not lent twice"
     )
     assert [(item.first, item.last) for item in anew.blocks] == [(2000, 2999)]
+    at = tables.stamp(node.clock.now_utc())
     with node.write() as connection:
         connection.execute(
             insert(tables.short_block),
-            {"length": 6, "first": 999_000, "last": 999_999, "device": b"", "incarnation": 1, "at": ""},
+            {"length": 6, "first": 999_000, "last": 999_999, "device": b"", "incarnation": 1, "at": at},
         )
     assert kiosk.hub.lease(LeaseRequest(3, (), ((6, 1),))).blocks == (), "used up: nine digits then"
 

@@ -1,0 +1,44 @@
+"""Where the hub may listen: nothing that a device believes without a signature goes over a line that others reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hub.command import check_listen, main
+from hub.errors import HubError
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "hub.example", ""])
+def test_plain_http_stays_on_loopback(host: str) -> None:
+    with pytest.raises(HubError, match="only loopback") as told:
+        check_listen(host, tls_cert=None, tls_key=None, insecure=False)
+    assert "\n" not in str(told.value)
+    check_listen(host, tls_cert=None, tls_key=None, insecure=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
+def test_loopback_is_allowed(host: str) -> None:
+    check_listen(host, tls_cert=None, tls_key=None, insecure=False)
+
+
+def test_tls_files_are_looked_at_first(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    for cert, key, said in (
+        (None, junk, "needs --tls-cert"),
+        (tmp_path / "gone.pem", junk, "no such file"),
+        (junk, junk, "not a certificate"),
+    ):
+        with pytest.raises(HubError, match=said):
+            check_listen("0.0.0.0", tls_cert=cert, tls_key=key, insecure=False)
+
+
+def test_the_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["serve", "--database", f"sqlite:///{tmp_path / 'hub.db'}", "--listen", "0.0.0.0:0"])
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "--insecure" in err
+    assert not (tmp_path / "hub.db").exists()
