@@ -40,6 +40,7 @@ HEALTH_PART = "hub"
 LOOK_S = 1.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
+FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 OFFLINE_WARNING_S = 60.0
 
 log = structlog.get_logger()
@@ -70,7 +71,7 @@ class JournalWatch:
             held = self._opened
             again = held is not None and held.problem != "" and now_s > self._opened_s + REOPEN_S
             if held is None or inode != self._inode or again:
-                if held is not None and not held.problem:
+                if held is not None and not held.problem and self._inode is not None:
                     log.warning("journal_replaced")
                 fresh = self._open()
                 if held is None or fresh.problem != held.problem:
@@ -80,6 +81,11 @@ class JournalWatch:
                 self._opened, self._inode, self._opened_s = fresh, self._file(), now_s
                 return fresh
             return held
+
+    def doubt(self) -> None:
+        """Open it again at the next look, though the file is the same."""
+        with self._lock:
+            self._inode = None
 
     def _file(self) -> int | None:
         try:
@@ -199,6 +205,8 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         except (HubUnreachable, HubRefused) as error:
             failing, pause_s = True, backoff.failed()
             _not_reached(shared, "push", error)
+            if isinstance(error, HubRefused) and error.error == "chain_fork":
+                _mark_forked(shared, opened.sound)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
             log.warning("journal_unusable", error=str(error.orig))
@@ -225,6 +233,23 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
     return sent_any
+
+
+def _mark_forked(shared: Shared, journal: Journal | None) -> None:
+    """The hub contradicts this journal: the disk was put back to an earlier time. Said where every process of the device sees it:
+    a gate goes on in a new incarnation, a kiosk stops selling. Nothing more is sent from this one.
+    """
+    if journal is None:
+        return
+    try:
+        marked = journal.mark_forked(FORK)
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+        return
+    if marked:
+        log.error("journal_forked", incarnation=journal.incarnation)
+        shared.watch.doubt()
+        shared.ring(GATE_BELL, KIOSK_BELL)
 
 
 def _telemetry(shared: Shared, board: Board) -> Telemetry:

@@ -91,6 +91,9 @@ _HEAD = (
     .order_by(operation.c.seq.desc())
     .limit(1)
 )
+_META = select(meta.c.value).where(meta.c.key == bindparam("key"))
+FORKED = "forked"
+"""The key of the mark in `meta`: it goes with its journal when that is set aside."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
@@ -123,7 +126,12 @@ class Journal:
 
     def append(self, connection: Connection, what: Operation) -> Appended:
         """Chain one operation inside the caller's write transaction. Raises IntegrityError for an op id that is there already."""
-        body = to_body(what)
+        return self.append_body(connection, op_of(what), what.KIND, to_body(what))
+
+    def append_body(self, connection: Connection, op: OpId, kind: str, body: str) -> Appended:
+        """Chain a text that was an operation of this device before, unchanged: the same op id with the same text is answered
+        `duplicate` wherever it is known. What is new goes through `append`.
+        """
         row = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
         seq, previous = (1, ZERO_HASH) if row is None else (row.seq + 1, row.hash)
         digest = operation_hash(self.device, self.incarnation, seq, previous, body)
@@ -132,8 +140,8 @@ class Journal:
             {
                 "incarnation": self.incarnation,
                 "seq": seq,
-                "op": op_of(what),
-                "kind": what.KIND,
+                "op": op,
+                "kind": kind,
                 "body": body,
                 "hash": digest,
             },
@@ -165,6 +173,26 @@ class Journal:
             if row.seq != seq + 1 or row.hash != previous:
                 raise JournalBroken(f"journal: the chain does not hold at operation {incarnation}.{seq + 1}")
             seq = row.seq
+
+    def mark_forked(self, why: str) -> bool:
+        """Put on record that the hub holds another operation under a number of this journal: the disk was put back to an earlier time,
+        or there are two of this device. From here on it cannot be opened; whoever owns it sets it aside or stops. False when the file is
+        another incarnation's by now.
+        """
+        with self.write() as connection:
+            if connection.scalar(_META, {"key": "incarnation"}) != str(self.incarnation):
+                return False
+            connection.execute(upsert(meta).values(key=FORKED, value=why).on_conflict_do_nothing())
+            return True
+
+    def forked(self) -> str:
+        """Why the hub contradicts this journal, empty while it does not. Looked at by whoever has it open. Raises DBAPIError."""
+        with self.read() as connection:
+            return connection.scalar(_META, {"key": FORKED}) or ""
+
+    def is_in_place(self, state: StateDir) -> bool:
+        """Whether what is open here is still the journal of `state`, and not put away by another process since."""
+        return state.incarnation() <= self.incarnation
 
     def unsent(self) -> int:
         """How many operations the hub has not answered: numbers have no gap, so head and anchor say it without counting rows."""
@@ -270,8 +298,8 @@ class Journal:
 def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) -> Journal:
     """Open the device's journal, making it (incarnation 1, or the next after journals set aside) where there is none.
 
-    Raises JournalBroken when it cannot be read, belongs to another device, or its chain does not hold; NotEnrolled before
-    enrolment. Safe to call from several processes at once.
+    Raises JournalBroken when it cannot be read, belongs to another device, its chain does not hold, or the hub contradicts it;
+    NotEnrolled before enrolment. Safe to call from several processes at once.
     """
     device = state.identity().device
     _finish_setting_aside(state)
@@ -299,6 +327,8 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
             raise JournalBroken(f"{state.journal}: belongs to another device")
         if known.get("schema") != str(SCHEMA):
             raise JournalBroken(f"{state.journal}: schema {known.get('schema')}; this version reads {SCHEMA}")
+        if FORKED in known:
+            raise JournalBroken(f"{state.journal}: {known[FORKED]}")
         journal = Journal(engine, device, int(known["incarnation"]))
         if state.incarnation() > journal.incarnation:
             raise JournalBroken(f"{state.journal}: an older copy (incarnation {journal.incarnation}) was put back")
@@ -326,6 +356,23 @@ def open_for_grants(state: StateDir) -> Journal | None:
         return None
 
 
+def is_forked(state: StateDir) -> bool:
+    """Whether the sync daemon has marked the journal in `state` (see `Journal.mark_forked`). False where none can be read."""
+    try:
+        engine = open_engine(state.journal, read_only=True)
+        with engine.begin() as connection:
+            found = connection.scalar(_META, {"key": FORKED})
+        engine.dispose()
+    except DBAPIError:
+        return False
+    return found is not None
+
+
+def set_aside_file(state: StateDir, number: int) -> Path:
+    """Where the journal is, or was, that was put away as the `number`th."""
+    return state.path / f"journal.{number:03d}.db"
+
+
 def set_aside(state: StateDir) -> Path:
     """Move a broken journal out of the way, whole, so that the next `open_journal` starts a new incarnation. Returns its new path.
 
@@ -333,7 +380,7 @@ def set_aside(state: StateDir) -> Path:
     processes at once: the second would move the fresh one (see `mending`).
     """
     _finish_setting_aside(state)
-    target = state.path / f"journal.{_last_set_aside(state) + 1:03d}.db"
+    target = set_aside_file(state, last_set_aside(state) + 1)
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
@@ -346,13 +393,14 @@ def _finish_setting_aside(state: StateDir) -> None:
     logs = [suffix for suffix in ("-wal", "-shm") if state.journal.with_name(state.journal.name + suffix).exists()]
     if not logs or state.journal.exists():  # in this order: whoever makes a journal makes the database before its log
         return
-    target = state.path / f"journal.{max(1, _last_set_aside(state)):03d}.db"
+    target = set_aside_file(state, max(1, last_set_aside(state)))
     for suffix in logs:
         with suppress(FileNotFoundError):
             state.journal.with_name(state.journal.name + suffix).rename(target.with_name(target.name + suffix))
 
 
-def _last_set_aside(state: StateDir) -> int:
+def last_set_aside(state: StateDir) -> int:
+    """The number of the journal that was put away last; 0 where none was."""
     found = (re.fullmatch(r"journal\.(\d+)\.db", file.name) for file in state.path.iterdir())
     return max((int(match[1]) for match in found if match), default=0)
 

@@ -1,6 +1,6 @@
 """`kaisatsu gate check CODE`: one scan from the command line, through the real store and lane, durable and journalled.
 
-Printed words are a contract (docs: commands). Digits are taken as typed by staff, so they admit with attention: see the paper.
+Printed words are a contract: scripts read them. Digits are taken as typed by staff, so they admit with attention: see the paper.
 A dry run decides with the same rules and the same rows, asks nobody and writes nothing.
 """
 
@@ -26,6 +26,7 @@ from scanner.gate.naming import DIGITS
 from scanner.gate.rescue import open_or_set_aside
 from scanner.gate.settings import IssuerPolicy
 from scanner.gate.store import Store
+from scanner.gate.tables import create as create_tables
 from scanner.gate.tables import pending
 from sync.errors import NotEnrolled, SyncError
 from sync.journal import Journal, open_journal
@@ -135,10 +136,8 @@ def _journal(state: StateDir, identity: Identity, *, dry_run: bool) -> Journal:
         return Journal(open_engine(state.journal, read_only=True), identity.device, state.incarnation())
     if identity.role is Role.GATE:
         return open_or_set_aside(state, clock=SystemClock(), random_bytes=os.urandom)[0]
-    from scanner.gate import tables
-
     journal = open_journal(state, clock=SystemClock(), random_bytes=os.urandom)
-    tables.create(journal.engine)
+    create_tables(journal.engine)
     return journal
 
 

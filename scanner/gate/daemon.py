@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import sqlite3
 from collections import deque
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -42,6 +43,7 @@ CHAIN_AGAIN_EVERY_S = 2.0
 READ_AGE_S_MAX = 3.0
 """Frames are stamped by the same machine; an older read belongs to a guest who has walked on."""
 INBOX_MAX = 8
+FORK_PAUSE_S, FORK_PAUSE_S_MAX = 15.0, 3600.0
 SYNC_AGE_S_MAX = 60.0
 SET_ASIDE_NOTE = {
     "ja": "記録を新しく始めました。責任者に知らせてください",
@@ -67,6 +69,8 @@ class Gate:
         self._told_s: dict[str, float] = {}
         self._interrupted = 0
         self._set_aside: SetAside | None = None
+        self._fork_pause_s = FORK_PAUSE_S
+        self._fork_not_before_s = float("-inf")
         self._open_lane()
         self._board = _board(settings)
         self._selector = selectors.DefaultSelector()
@@ -132,7 +136,7 @@ class Gate:
             view = self._view_of(item)
         except JournalDamaged as error:
             _log.error("journal_damaged", why=str(error))
-            self._reopen_lane(str(error))
+            self._reopen_lane(condemned=str(error))
             view = self._view_of(item)
         if view is not None:
             self._screens.send(view.to_packet())
@@ -153,19 +157,34 @@ class Gate:
         try:
             self._lane.finish()
         except JournalDamaged as error:
-            self._reopen_lane(str(error))
+            self._reopen_lane(condemned=str(error))
         if self._lane.take_chained():
             ring(self._settings.sync_bell)
 
     def _look_around(self) -> None:
-        """Take in new grants, and show how things stand."""
+        """Take in new grants, see that the journal is still the one to write in, and show how things stand."""
         try:
+            self._mend_journal()
             self._lane.store.refresh()
             self._front.line.unsent = self._lane.store.journal.unsent()
             self._front.line.heard_at = self._heard_at()
             self._screens.send(self._front.ready().to_packet())
         except DBAPIError as error:
             _log.error("journal_unread", why=str(error.orig))
+
+    def _mend_journal(self) -> None:
+        """On with another journal where the hub contradicts this one, or where somebody has set it aside under us.
+
+        A hub that contradicts every journal must not fill the disk: each time is twice as long after the last.
+        """
+        journal = self._lane.store.journal
+        if not journal.is_in_place(self._state):
+            _log.warning("journal_replaced")
+            self._reopen_lane(once_more=True)
+        elif journal.forked() and self._clock.monotonic_s() >= self._fork_not_before_s:
+            self._fork_pause_s = min(2 * self._fork_pause_s, FORK_PAUSE_S_MAX)
+            self._fork_not_before_s = self._clock.monotonic_s() + self._fork_pause_s
+            self._reopen_lane()
 
     def _heard_at(self) -> datetime | None:
         """When this device last had all that the hub knew, as the sync daemon says; else the newest time in the grants."""
@@ -211,9 +230,13 @@ class Gate:
         troubled = store.cache_trouble or self._set_aside is not None or self._interrupted
         return Health(part="gate", state=State.WARNING if troubled else State.OK, at=at, facts=facts)
 
-    def _open_lane(self, condemned: str = "") -> None:
+    def _open_lane(self, *, condemned: str = "", once_more: bool = False) -> None:
         journal, aside = open_or_set_aside(
-            self._state, clock=self._clock, random_bytes=self._random_bytes, condemned=condemned
+            self._state,
+            clock=self._clock,
+            random_bytes=self._random_bytes,
+            condemned=condemned,
+            once_more=once_more,
         )
         self._set_aside = aside or self._set_aside
         store = Store(self._state, journal, issuer_unknown=self._settings.issuer_unknown)
@@ -239,11 +262,14 @@ class Gate:
         if self._set_aside is not None:
             self._front.note = SET_ASIDE_NOTE[self._settings.language]
 
-    def _reopen_lane(self, why: str) -> None:
-        """The journal's file is damaged under us: away with it, and on with a new one."""
+    def _reopen_lane(self, *, condemned: str = "", once_more: bool = False) -> None:
+        """On with what is there now, or with a new journal: see `open_or_set_aside`. What was shown and not chained yet is first."""
+        with suppress(JournalDamaged):
+            self._lane.finish()
         self._lane.store.close()
         self._lane.store.journal.engine.dispose()
-        self._open_lane(condemned=why)
+        self._open_lane(condemned=condemned, once_more=once_more)
+        ring(self._settings.sync_bell)
 
     def _client(self) -> ClaimClient | None:
         url = self._settings.arbiter_url

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import structlog
 from sqlalchemy import Connection
@@ -33,7 +33,6 @@ from tickets.admission import (
     Direction,
     Granted,
     NoTicket,
-    Passage,
     Reason,
     Refuse,
     Scan,
@@ -45,7 +44,7 @@ from tickets.admission import (
 )
 from tickets.catalogue import Catalogue, OfflinePolicy
 from tickets.clock import Clock
-from tickets.ids import OP_ID_BYTES, OpId, RandomBytes, TicketId
+from tickets.ids import OP_ID_BYTES, OpId, RandomBytes
 
 UNCHAINED_MAX = 64
 """Settled scans kept in memory while the journal cannot be written. What does not fit is settled at the next start."""
@@ -216,10 +215,9 @@ class Lane:
         policy, and when it is denied now but silence would have let the guest in then. Raises JournalDamaged or NotDurable.
         """
         with self._journal.read() as connection:
-            rows = ledger.open_rows(connection)
-        self._something_chained |= bool(rows)
-        for row in rows:
-            taken = _taken_of_row(row)
+            interrupted = ledger.open_scans(connection)
+        self._something_chained |= bool(interrupted)
+        for taken in interrupted:
             answer = self._ask(taken)
             if isinstance(answer, Denied) and taken.policy is OfflinePolicy.ADMIT_AND_REPORT:
                 answer = None
@@ -231,7 +229,7 @@ class Lane:
                     number = self._number(connection, at, self._store.known.catalogue)
                 ledger.settle(connection, self._journal, taken, verdict, at=at, number=number, interrupted=True)
             _log.warning("scan_interrupted", op=taken.op.hex(), verdict=verdict.kind)
-        return len(rows)
+        return len(interrupted)
 
     def _settle(self, taken: Taken) -> tuple[Verdict, str | None]:
         """What the world says to a claim that is durable here. A refusal is chained at once, an admission after its light."""
@@ -363,23 +361,3 @@ class Lane:
 
     def _op(self) -> OpId:
         return OpId(self._random_bytes(OP_ID_BYTES))
-
-
-def _taken_of_row(row: Any) -> Taken:
-    claim = Claim(
-        ticket=TicketId(row.ticket),
-        passage=Passage(row.passage),
-        units=row.units,
-        window=row.window,
-        left=None,
-        attentions=() if row.attention is None else (Reason(row.attention),),
-    )
-    return Taken(
-        op=OpId(row.op),
-        at=datetime.fromisoformat(row.at),
-        gate=row.gate,
-        claim=claim,
-        policy=OfflinePolicy(row.policy),
-        code=row.code,
-        row_known=bool(row.row_known),
-    )

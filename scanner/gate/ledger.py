@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, event, func, insert, select, updat
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from scanner.gate.answer import Taken
+from scanner.gate.answer import Taken, taken_of_row
 from scanner.gate.errors import JournalDamaged, NotDurable
 from scanner.gate.tables import pending, scan_number
 from sync.journal import Journal
@@ -218,9 +218,9 @@ def spoken_number(label: str, count: int) -> str:
     return f"{label} {count:03d}"
 
 
-def open_rows(connection: Connection) -> list[Any]:
-    """PENDING rows that left no operation yet, oldest first."""
-    return list(connection.execute(_OPEN))
+def open_scans(connection: Connection) -> list[Taken]:
+    """What was taken and left no operation yet, oldest first."""
+    return [taken_of_row({**row}) for row in connection.execute(_OPEN).mappings()]
 
 
 def interrupted_count(connection: Connection) -> int:

@@ -60,7 +60,6 @@ class Seen:
     code: str | None = None
     row_known: bool = False
     typed: bool = False
-    short_id: str = ""
     dead: frozenset[OpId] = frozenset()
     stopped: bool = False
 
@@ -102,10 +101,12 @@ class Store:
         """Try a lost cache again: the sync daemon may have mended it under the same number."""
         if self._cache is None and self.known.generation is not None:
             self._open_cache()
-            self.check_cache()
+            self._check_cache()
 
-    def check_cache(self) -> None:
-        """Look at every page once, at start; a cache cut in half is let go of before the first guest."""
+    def _check_cache(self) -> None:
+        """Look at every page before a cache that was lost is trusted again. Never at start: with a million tickets it takes seconds,
+        and a cache cut in half is noticed at the row that cannot be read.
+        """
         if self._cache is None:
             return
         try:
@@ -157,7 +158,7 @@ class Store:
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)
         if row is not None:
-            return _seen(_facts_of_row(row, uses), uses, code=coded.text, short_id=row.short_id)
+            return _seen(_facts_of_row(row, uses), uses, code=coded.text)
         if coded.trust is Trust.UNHEARD and self._issuer_unknown is IssuerPolicy.REFUSE:
             return Seen(NoTicket(Reason.ISSUER_UNKNOWN))
         stopped = coded.trust is Trust.REVOKED or not coded.covered(self._product(coded.ticket.variant))
@@ -177,7 +178,7 @@ class Store:
         row, uses = self._row(chosen.ticket)
         if row is None:
             return Seen(NoTicket(Reason.UNKNOWN))
-        return _seen(_facts_of_row(row, uses), uses, code=None, short_id=digits, typed=True)
+        return _seen(_facts_of_row(row, uses), uses, code=None, typed=True)
 
     def _row(self, ticket: TicketId) -> tuple[CachedTicket | None, tuple[CachedUse, ...]]:
         """Ticket and uses in one read transaction."""
@@ -223,10 +224,8 @@ class Store:
         self.close()
 
 
-def _seen(
-    facts: TicketFacts, uses: Iterable[CachedUse], *, code: str | None, short_id: str, typed: bool = False
-) -> Seen:
-    return Seen(facts, code=code, row_known=True, typed=typed, short_id=short_id, dead=_dead(uses))
+def _seen(facts: TicketFacts, uses: Iterable[CachedUse], *, code: str | None, typed: bool = False) -> Seen:
+    return Seen(facts, code=code, row_known=True, typed=typed, dead=_dead(uses))
 
 
 def _dead(uses: Iterable[CachedUse]) -> frozenset[OpId]:

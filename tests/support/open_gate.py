@@ -1,4 +1,4 @@
-"""A gate in one process: real journal, real cache, real lane; only the arbiter is played, because none exists yet."""
+"""A gate in one process: real journal, real cache, real lane; only the arbiter is played, so that it can be told what to say."""
 
 from __future__ import annotations
 

@@ -123,6 +123,30 @@ def test_a_broken_journal_is_set_aside_told_everywhere_and_the_gate_goes_on(gate
     assert health.facts["incarnation"] == 2
 
 
+def test_a_journal_that_the_hub_contradicts_is_set_aside_while_the_gate_runs(gate: GateProcess) -> None:
+    gate.start()
+    screen, reader = gate.screen(), gate.reader()
+    reader.show(today("before"))
+    assert screen.next().verdict is VerdictKind.ADMIT
+    while not screen.next(ViewKind.READY).unsent:  # the light comes before the chain
+        pass
+    syncing = gate.device.journal()
+    assert syncing.mark_forked("the hub says so")
+    ring(gate.run_dir / "gate.bell")
+    while not screen.next(ViewKind.READY).note:
+        pass
+    assert gate.device.state.incarnation() == 2
+    reader.show(today("before"))
+    assert screen.next().reason is Reason.ALREADY_USED
+    reader.show(today("after"))
+    assert screen.next().verdict is VerdictKind.ADMIT
+    assert gate.stop() == 0
+    journal = gate.device.journal()
+    with journal.read() as connection:
+        kinds = connection.exec_driver_sql("SELECT kind FROM operation ORDER BY seq").scalars().all()
+    assert kinds == ["incarnation", "admission", "refusal", "admission"]  # the first of them came along
+
+
 def test_a_journal_destroyed_under_the_gate_costs_one_scan_nothing(gate: GateProcess) -> None:
     gate.start()
     screen, reader = gate.screen(), gate.reader()

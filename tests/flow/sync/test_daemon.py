@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +19,8 @@ from hub.node import HubNode, load_key
 from sync import cache as cache_file
 from sync import granted
 from sync.cache import Cache
-from sync.errors import CacheBroken
-from sync.journal import Journal, open_journal, operation, set_aside
+from sync.errors import CacheBroken, JournalBroken
+from sync.journal import Journal, is_forked, open_journal, operation, set_aside
 from sync.service.doorbell import Doorbell, ring
 from sync.state import StateDir
 from sync.store import open_engine
@@ -217,6 +218,43 @@ def test_a_broken_journal_is_not_pushed_and_the_one_that_follows_it_is(place: Pl
     until(lambda: generation(place.gate.state), why="the new journal was not told which cache to read")
     with fresh.journal.read() as connection:
         assert granted.catalogue(connection) is not None
+    until(lambda: place.gate.health()["journal"] == "")
+    assert "Traceback" not in place.gate.log()
+
+
+def test_a_disk_put_back_is_marked_told_and_not_sent_from(place: Place) -> None:
+    """Everything on the device came back together, so only the hub can see it; the daemon says it where all its processes look."""
+    gate, node = seller(place.gate), hub_node(place.hub)
+    gate.append(gate.admission("aa" * 10))
+    gate.journal.engine.dispose()
+    copy = place.gate.state.path.with_name("copy")
+    shutil.copytree(place.gate.state.path, copy)
+    gate = seller(place.gate)
+    gate.append(gate.admission("bb" * 10))
+    place.gate.start()
+    until(lambda: len(hub_bodies(node, place.gate.identity.device)) == 3)
+    assert place.gate.stop() == 0
+    sent = hub_bodies(node, place.gate.identity.device)
+    gate.journal.engine.dispose()
+    shutil.rmtree(place.gate.state.path)
+    copy.rename(place.gate.state.path)
+    gate = seller(place.gate)
+    gate.append(gate.admission("cc" * 10))
+    with Doorbell(place.gate.run_dir / "gate.bell") as bell:
+        place.gate.start()
+        until(lambda: is_forked(place.gate.state))
+        until(lambda: bell.wait(timeout_s=0.1))
+    assert "put back" in gate.journal.forked()
+    health = until(lambda: place.gate.health() if place.gate.health().get("journal") else None)
+    assert (health["state"], health["stops"]) == ("error", "journal")
+    assert "put back" in health["journal"]
+    with pytest.raises(JournalBroken, match="put back"):
+        seller(place.gate)
+    set_aside(place.gate.state)
+    fresh = seller(place.gate)
+    assert fresh.journal.incarnation == 2
+    append(place.gate, fresh, fresh.admission("dd" * 10))
+    until(lambda: hub_bodies(node, place.gate.identity.device) == [*sent, *journal_bodies(fresh.journal)])
     until(lambda: place.gate.health()["journal"] == "")
     assert "Traceback" not in place.gate.log()
 

@@ -40,7 +40,7 @@ def test_a_broken_chain_is_set_aside_and_the_gate_goes_on(tmp_path: Path) -> Non
     assert gate.set_aside is not None
     assert gate.set_aside.path.name == "journal.001.db"
     assert "1.2" in gate.set_aside.why
-    assert gate.set_aside.uses == 1
+    assert gate.set_aside.carried.uses == 1
     assert gate.journal.incarnation == 2
     assert gate.scan("used before").verdict.reason is Reason.ALREADY_USED
     assert gate.scan("new").verdict.kind is VerdictKind.ADMIT
