@@ -18,6 +18,7 @@ from kiosk.screens.method import MethodScreen
 from kiosk.screens.overlay import OverlayScreen
 from kiosk.screens.paying import PayingScreen
 from kiosk.screens.people import PeopleScreen
+from kiosk.screens.pictures import Picture
 from kiosk.screens.placed import Placed, Tap
 from kiosk.screens.printing import PrintingScreen
 from kiosk.screens.products import ProductsScreen
@@ -69,8 +70,24 @@ def load_rules() -> None:
             Builder.load_file(path)
 
 
+def _pictures(screen: Screen) -> list[Picture]:
+    return [widget for widget in screen.walk(restrict=True) if isinstance(widget, Picture)]
+
+
+def _put_away(screen: Screen) -> None:
+    for picture in _pictures(screen):
+        picture.put_away()
+
+
+def _bring_back(screen: Screen) -> None:
+    for picture in _pictures(screen):
+        picture.bring_back()
+
+
 class Host(Placed):
-    """Fills the window. Screens are made when first shown and kept; the one shown is the only one in the tree."""
+    """Fills the window. Screens are made when first shown and kept; the one shown is the only one in the tree, and the only one
+    whose pictures are textures.
+    """
 
     def __init__(self, **kwargs: object) -> None:
         load_rules()
@@ -98,6 +115,8 @@ class Host(Placed):
         if made is not self._screen:
             if self._screen is not None:
                 self.remove_widget(self._screen)
+                _put_away(self._screen)
+            _bring_back(made)
             self.add_widget(made, index=len(self.children))
             self._screen = made
         self.screen_name = name
@@ -112,6 +131,7 @@ class Host(Placed):
         wings = Placed(size=self.size, pos=self.pos)
         wings.add_widget(made)
         wings.remove_widget(made)
+        _put_away(made)
 
     def _show_overlay(self, view: View) -> None:
         wanted = view.frame.overlay

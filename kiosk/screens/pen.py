@@ -178,8 +178,13 @@ def turned(points: Sequence[Point], centre: Point, degrees: float) -> list[Point
 def texture_of(image: Image.Image) -> Texture:
     """The image on the graphics card, alpha as Kivy blends it."""
     image = image.convert("RGBA")
-    texture = Texture.create(size=image.size, colorfmt="rgba")
-    texture.blit_buffer(image.tobytes(), colorfmt="rgba", bufferfmt="ubyte")
+    return texture_from(image.tobytes(), image.size)
+
+
+def texture_from(rgba: bytes, size: tuple[int, int]) -> Texture:
+    """Pixels, upper line first, on the graphics card."""
+    texture = Texture.create(size=size, colorfmt="rgba")
+    texture.blit_buffer(rgba, colorfmt="rgba", bufferfmt="ubyte")
     texture.flip_vertical()
     return texture
 
