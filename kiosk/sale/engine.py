@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -20,16 +21,17 @@ from kiosk.payment.recovery import resolve
 from kiosk.sale import recovery
 from kiosk.sale.charge import Charge, Charged, InDoubt, NotCharged, Result
 from kiosk.sale.errors import NotReady, SaleError, StockGone
-from kiosk.sale.issue import Seller
+from kiosk.sale.issue import IssuedTicket, Seller
 from kiosk.sale.ledger import Ledger, Prepared, SaleRecord, paid_by
 from kiosk.sale.outlook import Outlook
 from kiosk.sale.papers import Papers
-from kiosk.sale.readiness import printer_trouble
+from kiosk.sale.readiness import PRINTER_AGE_S_MAX, printer_trouble
 from kiosk.visit import effect, event
 from kiosk.visit.event import EngineEvent
 from kiosk.visit.port import INBOX_MAX, EngineStopped
 from kiosk.visit.situation import Situation, Tender
-from printer import spool
+from printer import encode, profile, spool
+from printer.document import Document
 from printer.errors import PrinterError
 from printer.templates import ClaimKind, PaperError
 from sync.service.doorbell import ring
@@ -112,6 +114,7 @@ class SaleEngine:
         self._failed = threading.Event()
         self._cancel_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sale", daemon=False)
+        self._profile_read: tuple[str, profile.Profile] | None = None
         self._guest = self._new_guest()
 
     # --- the screen's side
@@ -214,14 +217,35 @@ class SaleEngine:
 
     def _prepare(self, order: Order, what: effect.BeginPayment) -> Prepared:
         papers = self._papers()
+
+        def laid_out(number: str, at: datetime, tickets: Sequence[IssuedTicket]) -> Sequence[Document]:
+            """The papers, each proven to fit this printer while nothing has been charged."""
+            documents = papers.tickets(number, at, tickets, language=what.language)
+            try:
+                encode.check(documents, self._profile())
+            except PrinterError as error:
+                log.error("paper_unprintable", order=number, why=str(error))  # noqa: TRY400 the sentence is all there is
+                raise NotReady("printer") from error
+            return documents
+
         return self._ledger.prepare(
             self._guest.order_id,
             order,
             language=what.language,
             seller=self._seller(),
             day=papers.catalogue.venue.day,
-            papers=lambda number, at, tickets: papers.tickets(number, at, tickets, language=what.language),
+            papers=laid_out,
         )
+
+    def _profile(self) -> profile.Profile:
+        """Of the printer that the spool speaks to, as its health row names it."""
+        facts = self._board.read("printer", now=self._clock.now_utc(), age_s_max=PRINTER_AGE_S_MAX).facts
+        name = str(facts.get("profile", ""))
+        if not name:
+            raise NotReady("printer")
+        if self._profile_read is None or self._profile_read[0] != name:
+            self._profile_read = (name, profile.load(name))
+        return self._profile_read[1]
 
     def _take_money(self, sale: Prepared, what: effect.BeginPayment) -> Result:
         if what.tender is None:
@@ -314,6 +338,8 @@ class SaleEngine:
         progress = self._ledger.progress(guest.sale.job_id)
         assert progress is not None, "a sale's papers are put down with it"
         self._rule_on(guest, progress)
+        if guest.is_owed:
+            return
         if progress.done == progress.total:
             self._tell_paper(guest, progress, "printed")
             self._watch_receipt(guest)
@@ -327,6 +353,9 @@ class SaleEngine:
         A paper that cannot be made at all is owed, with the rest.
         """
         assert guest.sale is not None
+        if progress.state is spool.State.UNPRINTABLE:
+            self._owe_now(guest, progress)
+            return
         if progress.state not in (spool.State.IN_DOUBT, spool.State.REISSUED) and progress.ruled:
             return
         now_s = self._clock.monotonic_s()
@@ -335,12 +364,17 @@ class SaleEngine:
         guest.ruled_s = now_s
         guest.rulings += 1
         if guest.rulings > RULINGS_MAX:
-            claim = self._owe(guest.sale)
-            guest.is_owed = True
-            self._tell(event.Owed(turn=guest.turn, claim=claim, done=progress.done, of=progress.total))
+            self._owe_now(guest, progress)
             return
         self._ledger.print_on(guest.sale.job_id)
         ring(self._run_dir / "printer.bell")
+
+    def _owe_now(self, guest: Guest, progress: spool.Progress) -> None:
+        """While the guest stands here: what does not come out is theirs under a number."""
+        assert guest.sale is not None
+        claim = self._owe(guest.sale)
+        guest.is_owed = True
+        self._tell(event.Owed(turn=guest.turn, claim=claim, done=progress.done, of=progress.total))
 
     def _tell_paper(self, guest: Guest, progress: spool.Progress, what: str) -> None:
         if guest.told == (progress.done, what):
@@ -375,7 +409,7 @@ class SaleEngine:
         if progress.done == progress.total:
             self._tell(event.ReceiptPrinted(turn=guest.receipt_turn))
             guest.receipt_turn = None
-        elif progress.state is spool.State.IN_DOUBT:
+        elif progress.state in (spool.State.IN_DOUBT, spool.State.UNPRINTABLE):
             self._tell(event.ReceiptFailed(turn=guest.receipt_turn))
             guest.receipt_turn = None
 

@@ -132,7 +132,11 @@ class Outlook:
         tenders: tuple[TenderState, ...],
     ) -> Situation:
         blocked: BlockReason | None = None
-        if catalogue is None or not numbers_left:
+        if (
+            self._journal.forked()
+        ):  # the hub knows another past of this device: what is sold now could not be kept on record
+            blocked = BlockReason.JOURNAL
+        elif catalogue is None or not numbers_left:
             blocked = BlockReason.NO_CATALOGUE
         else:
             trouble = printer_trouble(self._board, now=self._clock.now_utc())
