@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, grants
+from sync import granted, granted_copy, grants
 from sync.cache import FEED_TABLES, Cache
 from sync.client import Hub
 from sync.errors import CacheBroken, HubRefused, MessageError
@@ -151,6 +151,8 @@ class Downloader:
             return grants.Applied()
         with self._journal.write() as connection:
             applied = grants.apply(connection, page, self._identity)
+            if applied.changed and {"document", "key"} & set(applied.seen):
+                granted_copy.keep(self._state, connection)
         if building:
             for table, keys in applied.seen.items():
                 self._seen.setdefault(table, set()).update(keys)
@@ -194,6 +196,7 @@ class Downloader:
         with self._journal.write() as connection:
             grants.forget_unseen(connection, self._seen)
             grants.switch_generation(connection, self._next_number, at=self._clock.now_utc().isoformat())
+            granted_copy.keep(self._state, connection)
         before, self._current = self._current_number, self._next
         kept = {self._next_number, before}
         self._current_number, self._next = self._next_number, None

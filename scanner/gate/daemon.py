@@ -240,7 +240,15 @@ class Gate:
         )
         self._set_aside = aside or self._set_aside
         store = Store(self._state, journal, issuer_unknown=self._settings.issuer_unknown)
-        store.refresh()
+        try:
+            store.refresh()
+        except DBAPIError as error:
+            if condemned:
+                raise
+            # The chain held, but what the hub granted cannot be read: a page of the file is gone.
+            store.close()
+            self._open_lane(condemned=f"journal: cannot be read ({error.orig})")
+            return
         self._lane = Lane(
             store,
             gate=self._settings.gate or self._identity.gate or "",

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from scanner.gate import tables
 from scanner.gate.carry import Carried, carry_over
 from scanner.gate.ledger import UNREADABLE
+from sync import granted_copy
 from sync.errors import JournalBroken
 from sync.journal import Journal, mending, open_journal, set_aside
 from sync.state import StateDir
@@ -71,6 +72,8 @@ def _beyond_repair(error: JournalBroken) -> bool:
 def _make_ready(state: StateDir, journal: Journal, random_bytes: RandomBytes, *, once_more: bool = False) -> Carried:
     try:
         tables.create(journal.engine)
+        with journal.write() as connection:
+            granted_copy.restore(state, connection)
         return carry_over(state, journal, random_bytes=random_bytes, once_more=once_more)
     except DBAPIError as error:
         raise JournalBroken(f"journal: cannot be written ({error.orig})") from error
