@@ -6,8 +6,9 @@ import signal
 import sys
 from types import FrameType
 
-# Pillow takes numpy for its type hints where it can: 15 MB of memory and a tenth of a second, for nothing here.
-sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # None makes the import fail, which Pillow expects
+from sync.service import lean
+
+lean.leave_out("numpy", "rich")  # asyncio is wanted: Kivy's clock takes it apart when imported
 
 from kiosk.screens.window import prepare  # noqa: E402
 from kiosk.settings import Settings  # noqa: E402

@@ -2,8 +2,10 @@
 
 import sys
 
-# Pillow imports NumPy, for a type alias only, wherever it is installed: 12 MB that this process never uses.
-sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # None makes the import fail, which Pillow expects
+from sync.service import lean
+
+lean.leave_out("numpy", "rich")
+lean.put_off_asyncio()
 
 from printer.spool.process import main  # noqa: E402
 

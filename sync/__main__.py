@@ -2,10 +2,15 @@
 
 import sys
 
-from sync.errors import NotEnrolled
-from sync.service import log
-from sync.service.settings import load_or_exit
-from sync.settings import Settings
+from sync.service import lean
+
+lean.leave_out("rich")
+lean.put_off_asyncio()
+
+from sync.errors import NotEnrolled  # noqa: E402
+from sync.service import log  # noqa: E402
+from sync.service.settings import load_or_exit  # noqa: E402
+from sync.settings import Settings  # noqa: E402
 
 if __name__ == "__main__":
     settings = load_or_exit(sys.argv, Settings)

@@ -22,7 +22,8 @@ from kiosk.locale import languages, words
 from kiosk.screens import metric
 from kiosk.screens.host import Host
 from kiosk.screens.placed import Tap
-from kiosk.screens.window import give_back
+from kiosk.screens.text import close_fonts
+from kiosk.screens.window import give_back, trim_heap
 from kiosk.settings import Settings
 from kiosk.visit.effect import Effect, Sound
 from kiosk.visit.event import Event, Tick, Touch
@@ -114,6 +115,7 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
         view = next(self._rehearsal, None)
         if view is None:
             self.rehearsed = True
+            close_fonts()
             give_back()
             gc.freeze()  # what stands now stays: later collections look only at what came after, and take a few milliseconds
         else:
@@ -184,11 +186,16 @@ class KioskApp(App):  # type: ignore[misc]  # Kivy carries no types
 
     def _tidy(self) -> None:
         """Kivy's widgets are cycles that hold on to textures, and what they leave lies between what stays: a second after a screen
-        has changed both are given back, when its picture has long been drawn.
+        has changed both are given back, when its picture has long been drawn. So are the fonts, whenever something was written.
         """
-        if self.rehearsed and self.host.screen_name != self._tidied:
+        if not self.rehearsed:
+            return
+        had_fonts = close_fonts()
+        if self.host.screen_name != self._tidied:
             self._tidied = self.host.screen_name
             give_back()
+        elif had_fonts:
+            trim_heap()
 
     def _show(self) -> None:
         view = present(self.visit, self._context(), words(self.visit.language))

@@ -38,7 +38,7 @@ UNIT_LEAD: Final = 0.05
 """Room between figures and 円, in em of the figures."""
 BREATH: Final = "\u200b"
 """A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
-TEXTURES_KEPT: Final = 96
+TEXTURES_KEPT: Final = 48
 FONTS_OPEN: Final = 3
 MEASURE_PX: Final = 100
 LATIN: Final = re.compile(r"[A-Za-z]{2}")
@@ -67,9 +67,16 @@ class Letters:
 
 @lru_cache(maxsize=FONTS_OPEN)
 def _font(size_px: int, *, bold: bool, latin: bool) -> ImageFont.FreeTypeFont:
-    """An open face costs 2 MB, so only the few used last stay open. Only Latin words need shaping: they are kerned."""
+    """An open face costs 2 to 5 MB, so only the few used last stay open, and those while a screen is written. Only Latin words need shaping: they are kerned."""
     engine = ImageFont.Layout.RAQM if latin and features.check("raqm") else ImageFont.Layout.BASIC
     return ImageFont.truetype(FONTS[bold], size_px, index=0, layout_engine=engine)
+
+
+def close_fonts() -> bool:
+    """For a moment after a screen was written: opening one again takes a millisecond. Whether there was one open."""
+    was_open = _font.cache_info().currsize > 0
+    _font.cache_clear()
+    return was_open
 
 
 def _latin(text: str) -> bool:

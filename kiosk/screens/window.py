@@ -56,6 +56,11 @@ def prepare(settings: Settings) -> None:
 def give_back() -> None:
     """Collect what is no longer used and hand it to the system. For a moment in which nobody waits for a picture."""
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Hand what was freed to the system."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -6,14 +6,19 @@ import os
 import signal
 import sys
 
-import structlog
+from sync.service import lean
 
-from scanner.gate.daemon import Gate
-from scanner.gate.settings import Settings
-from sync.errors import SyncError
-from sync.service import log
-from sync.service.settings import load_or_exit
-from tickets.clock import SystemClock
+lean.leave_out("rich")
+lean.put_off_asyncio()
+
+import structlog  # noqa: E402
+
+from scanner.gate.daemon import Gate  # noqa: E402
+from scanner.gate.settings import Settings  # noqa: E402
+from sync.errors import SyncError  # noqa: E402
+from sync.service import log  # noqa: E402
+from sync.service.settings import load_or_exit  # noqa: E402
+from tickets.clock import SystemClock  # noqa: E402
 
 
 def main(argv: list[str]) -> int:

@@ -7,20 +7,25 @@ import sys
 from pathlib import Path
 from typing import assert_never
 
-import structlog
+from sync.service import lean
 
-from scanner.reading.camera import Camera
-from scanner.reading.delivery import Delivery
-from scanner.reading.folder import Folder
-from scanner.reading.frame import Source
-from scanner.reading.reader import Reader
-from scanner.reading.region import ScreenRegion
-from scanner.reading.settings import Settings, SourceKind
-from scanner.reading.video import Video
-from sync.service import log
-from sync.service.health import Board
-from sync.service.settings import load_or_exit
-from tickets.clock import Clock, SystemClock
+lean.leave_out("rich")
+lean.put_off_asyncio()
+
+import structlog  # noqa: E402
+
+from scanner.reading.camera import Camera  # noqa: E402
+from scanner.reading.delivery import Delivery  # noqa: E402
+from scanner.reading.folder import Folder  # noqa: E402
+from scanner.reading.frame import Source  # noqa: E402
+from scanner.reading.reader import Reader  # noqa: E402
+from scanner.reading.region import ScreenRegion  # noqa: E402
+from scanner.reading.settings import Settings, SourceKind  # noqa: E402
+from scanner.reading.video import Video  # noqa: E402
+from sync.service import log  # noqa: E402
+from sync.service.health import Board  # noqa: E402
+from sync.service.settings import load_or_exit  # noqa: E402
+from tickets.clock import Clock, SystemClock  # noqa: E402
 
 
 def source_of(settings: Settings, *, clock: Clock) -> Source:

@@ -10,8 +10,9 @@ import signal
 import sys
 import time
 
-# Pillow takes numpy for its type hints where it can: 15 MB of memory and a tenth of a second, for nothing here.
-sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # None makes the import fail, which Pillow expects
+from sync.service import lean
+
+lean.leave_out("numpy", "rich")
 
 import structlog  # noqa: E402
 
