@@ -8,7 +8,7 @@ from types import FrameType
 
 from sync.service import lean
 
-lean.leave_out("numpy", "rich")  # asyncio is wanted: Kivy's clock takes it apart when imported
+lean.leave_out("numpy", "rich")
 
 from kiosk.screens.window import prepare  # noqa: E402
 from kiosk.settings import Settings  # noqa: E402

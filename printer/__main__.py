@@ -5,7 +5,6 @@ import sys
 from sync.service import lean
 
 lean.leave_out("numpy", "rich")
-lean.put_off_asyncio()
 
 from printer.spool.process import main  # noqa: E402
 

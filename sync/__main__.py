@@ -5,7 +5,6 @@ import sys
 from sync.service import lean
 
 lean.leave_out("rich")
-lean.put_off_asyncio()
 
 from sync.errors import NotEnrolled  # noqa: E402
 from sync.service import log  # noqa: E402

@@ -9,7 +9,6 @@ import sys
 from sync.service import lean
 
 lean.leave_out("rich")
-lean.put_off_asyncio()
 
 import structlog  # noqa: E402
 

@@ -10,7 +10,6 @@ from typing import assert_never
 from sync.service import lean
 
 lean.leave_out("rich")
-lean.put_off_asyncio()
 
 import structlog  # noqa: E402
 

@@ -185,7 +185,7 @@ def test_verdicts_differ_in_grey_by_shape(drawn: tuple[Panel, Path, Report]) -> 
     for first in names:
         for second in names:
             if first < second:
-                pairs = zip(shapes[first].getdata(), shapes[second].getdata(), strict=True)
+                pairs = zip(shapes[first].tobytes(), shapes[second].tobytes(), strict=True)
                 differ = sum(abs(a - b) > 127 for a, b in pairs) / (54 * 45)
                 same = min(differ, 1 - differ)  # light on dark is no difference of shape
                 assert same > 0.06, f"{first} and {second} look alike: {same:.1%}"
