@@ -32,6 +32,7 @@ from kiosk.visit.port import INBOX_MAX, EngineStopped
 from kiosk.visit.situation import Situation, Tender
 from printer import encode, profile, spool
 from printer.document import Document
+from printer.encode.canvas import close_fonts
 from printer.errors import PrinterError
 from printer.templates import ClaimKind, PaperError
 from sync.service.doorbell import ring
@@ -226,6 +227,8 @@ class SaleEngine:
             except PrinterError as error:
                 log.error("paper_unprintable", order=number, why=str(error))  # noqa: TRY400 the sentence is all there is
                 raise NotReady("printer") from error
+            finally:
+                close_fonts()
             return documents
 
         return self._ledger.prepare(

@@ -63,6 +63,12 @@ def glyph(character: str, em: int, bold: bool) -> Glyph:  # noqa: FBT001 a cache
     return Glyph(mask, left, top, advance)
 
 
+def close_fonts() -> None:
+    """For a process that lays papers out now and then but prints none: it need not keep open fonts and drawn letters in between."""
+    _face.cache_clear()
+    glyph.cache_clear()
+
+
 def write(
     canvas: Pillow.Image, x: int, baseline: int, text: str, *, em: int, bold: bool, ink: int, spacing: int = 0
 ) -> None:
