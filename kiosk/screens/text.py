@@ -38,7 +38,7 @@ UNIT_LEAD: Final = 0.05
 """Room between figures and 円, in em of the figures."""
 BREATH: Final = "\u200b"
 """A zero-width space in a message: here a line may be broken, where a panel is too narrow for it."""
-TEXTURES_KEPT: Final = 32
+TEXTURES_KEPT: Final = 48
 FONTS_OPEN: Final = 3
 MEASURE_PX: Final = 100
 LATIN: Final = re.compile(r"[A-Za-z]{2}")
