@@ -40,6 +40,7 @@ class Outlook:
         self._rows_at = float("-inf")
         self._rows: tuple[Catalogue | None, tuple[SlotStock, ...], bool] = (None, (), False)
         self._catalogue_text = ""
+        self._is_forked = False
         self._open_attempts = 0
         self._clear_up_at: float | None = None
 
@@ -104,6 +105,7 @@ class Outlook:
         if elapsed - self._rows_at < ROWS_EVERY_S:
             return self._rows
         self._rows_at = elapsed
+        self._is_forked = self._journal.forked() != ""
         with self._journal.read() as connection:
             text = granted.catalogue_text(connection)
             catalogue = self._rows[0]
@@ -132,9 +134,7 @@ class Outlook:
         tenders: tuple[TenderState, ...],
     ) -> Situation:
         blocked: BlockReason | None = None
-        if (
-            self._journal.forked()
-        ):  # the hub knows another past of this device: what is sold now could not be kept on record
+        if self._is_forked:  # the hub knows another past of this device: what is sold now could not be kept on record
             blocked = BlockReason.JOURNAL
         elif catalogue is None or not numbers_left:
             blocked = BlockReason.NO_CATALOGUE

@@ -8,6 +8,7 @@ import zxingcpp
 
 from kiosk.visit import effect, event
 from kiosk.visit.event import DeclineReason
+from kiosk.visit.situation import BlockReason
 from tests.support.counter import FAMILY, counter
 from tickets.code import parse, public_key, verify
 
@@ -151,6 +152,16 @@ def test_stock_of_a_slot_is_held_sold_and_refused(tmp_path):
         desk.wait(event.Printed)
         while desk.situation.slots[0].remaining != 18:
             desk.wait(type(desk.situation))
+
+
+def test_a_journal_that_the_hub_contradicts_stops_the_sale_while_it_runs(tmp_path):
+    with counter(tmp_path) as desk:
+        desk.start_engine()
+        desk.wait_open()
+        desk.device.journal.mark_forked("operation 1.7 is known to the hub with another hash")
+        while desk.situation.block_reason is None:
+            desk.wait(type(desk.situation), timeout_s=10)
+        assert desk.situation.block_reason is BlockReason.JOURNAL
 
 
 def test_family_is_what_the_story_says():
