@@ -189,3 +189,14 @@ def _seen_for(shown: Shown, seconds: float) -> list[dict[str, Any]]:
         seen.append(shown.now())
         time.sleep(0.05)
     return seen
+
+
+def test_a_sale_engine_that_ends_ends_the_process_so_that_it_is_started_again(shown: Shown) -> None:
+    """A kiosk that only shows that it is out of order would keep a guest's money until somebody passes by."""
+    shown.open(terminal_port=free_port())
+    until(lambda: shown.now()["screen"] == "blocked", "no terminal and no printer: it does not sell")
+    time.sleep(1.5)  # the engine reads its rows once a second; it has read them whole by now
+    with sqlite3.connect(shown.device.state.journal, timeout=10) as journal:
+        journal.execute("DROP TABLE granted_lease")
+    assert shown.kiosk is not None
+    assert shown.kiosk.process.wait(PATIENCE_S) == 1
