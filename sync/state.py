@@ -28,6 +28,7 @@ from tickets.ids import device_id as parse_device_id
 class Role(StrEnum):
     KIOSK = "kiosk"
     GATE = "gate"
+    VENUE = "venue"  # the hub's code in venue role: relay and arbiter on the LAN
 
 
 IDENTITY_KEY = "identity/key"
