@@ -21,6 +21,7 @@ from hub.database import open_database, sqlite_path
 from hub.errors import HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, venue
+from hub.services.snapshot import Shelf
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from sync.service import log as service_log
@@ -44,7 +45,13 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
             raise HubError("a database that is no SQLite file needs a key file of its own")
         key_file = path.with_name(path.name + ".key")
     engine = open_database(database_url)
-    return HubNode(engine, load_key(key_file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    return HubNode(
+        engine,
+        load_key(key_file, random_bytes=os.urandom),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+        shelf=Shelf((path or key_file).with_suffix(".snapshots")),
+    )
 
 
 def serve(
@@ -65,7 +72,7 @@ def serve(
     service_log.configure("kaisatsu-hub")
     listener = _listen(host, port)
     node = open_node(database_url, key_file=key_file)
-    app = create_app(node)
+    app = create_app(node, database_url=database_url)
     config = uvicorn.Config(
         app,
         host=host,

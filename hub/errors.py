@@ -30,6 +30,13 @@ class CursorGone(HubError):
     status = 410
 
 
+class SnapshotGone(HubError):
+    """A snapshot's file that was replaced by newer ones."""
+
+    error = "snapshot_gone"
+    status = 404
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 

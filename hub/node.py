@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, delete, insert
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
 from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import snapshot as snapshots
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -33,6 +34,7 @@ from sync.protocol import (
     SignedText,
     Telemetry,
 )
+from sync.snapshot import NoSnapshot, SignedManifest
 from sync.state import write_durably
 from sync.store import reading
 from tickets.admission import Denied, Granted
@@ -43,11 +45,20 @@ from tickets.ids import DeviceId, RandomBytes, TicketId
 class HubNode:
     """Methods may be called from any thread. `on_change` is called after each commit that the feed may have grown by."""
 
-    def __init__(self, engine: Engine, key: Ed25519PrivateKey, *, clock: Clock, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        key: Ed25519PrivateKey,
+        *,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        shelf: snapshots.Shelf | None = None,
+    ) -> None:
         self.engine, self.key = engine, key
         self.clock, self.random_bytes = clock, random_bytes
         self.public = key.public_key().public_bytes_raw()
         self.nonces = hop.NonceMemory(began=clock.now_utc())
+        self.shelf = shelf
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
@@ -106,6 +117,27 @@ class HubNode:
     def changes(self, cursor: str | None, *, rows_max: int) -> Page:
         with self.read() as connection:
             return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+
+    def snapshot(self) -> SignedManifest | NoSnapshot:
+        """The newest snapshot, or why there is none. Never builds one."""
+        if self.shelf is None:
+            return NoSnapshot.FEW
+        current = self.shelf.current(self.public)
+        with self.read() as connection:
+            return snapshots.answer(connection, current)
+
+    def snapshot_file(self, sha256: str) -> Path | None:
+        return None if self.shelf is None else self.shelf.file(sha256)
+
+    def build_snapshot(self, database_url: str) -> snapshots.Built | None:
+        """Build one in a process aside where one is due. Raises HubError."""
+        if self.shelf is None:
+            return None
+        now, current = self.clock.now_utc(), self.shelf.current(self.public)
+        with self.read() as connection:
+            if not snapshots.is_wanted(connection, current, now=now):
+                return None
+        return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
 
     def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -16,7 +18,7 @@ from urllib.parse import urlencode
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync import hop, protocol
+from sync import hop, protocol, snapshot
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
@@ -33,6 +35,7 @@ from sync.protocol import (
     answers_from_json,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
@@ -44,6 +47,17 @@ TIME_HEADER = "Kaisatsu-Time"
 """The hub's clock in milliseconds since 1970, on every answer: a device signs with the hub's time, not with its own."""
 
 
+SNAPSHOT_CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBody:
+    """A packed file on its way: `began` is the byte it starts at. Reading `chunks` raises what the transport raises inside the `with`."""
+
+    began: int
+    chunks: Iterator[bytes]
+
+
 class Hub(Protocol):
     """The calls of docs/protocol.md. Each raises HubUnreachable or HubRefused, and may be repeated without harm."""
 
@@ -51,6 +65,14 @@ class Hub(Protocol):
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
         """The next page after `cursor`; an empty one after `wait_s` seconds without a change."""
+        ...
+
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        """The newest snapshot's manifest as the hub signed it, or why there is none."""
+        ...
+
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> AbstractContextManager[SnapshotBody]:
+        """The packed file from byte `start` on; the body says where it really begins (0: the whole file came)."""
         ...
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]: ...
@@ -106,6 +128,34 @@ class HttpHub:
         body = self._send("GET", path, None, read_s=self._read_s + wait_s, bytes_max=protocol.PAGE_BYTES_MAX)
         return _parsed(Page.from_json, body)
 
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        path = f"{snapshot.SNAPSHOT}?{urlencode({'wait': f'{wait_s:.3f}'})}"
+        return _parsed(snapshot.answer_from_json, self._send("GET", path, None, read_s=self._read_s + wait_s))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        again = {"Range": f"bytes={start}-", "If-Range": manifest.etag} if start else {}
+        message = self._message("GET", manifest.url, b"")
+        message.headers.update(again | {"Accept-Encoding": "identity"})
+        limits = (self._connect_s, self._read_s)
+        try:
+            with self._session.get(
+                message.url, headers=dict(message.headers), timeout=limits, stream=True, allow_redirects=False
+            ) as answer:
+                self._note_time(answer.headers.get(TIME_HEADER, ""))
+                if answer.status_code in (200, 206) and answer.headers.get("ETag") == manifest.etag:
+                    began = start if answer.status_code == 206 else 0
+                    yield SnapshotBody(began, answer.iter_content(SNAPSHOT_CHUNK_BYTES))
+                    return
+                content = _bounded(answer, bytes_max=ANSWER_BYTES_MAX, deadline_s=time.monotonic() + sum(limits))
+                status = answer.status_code
+        except (requests.RequestException, OSError) as error:
+            raise HubUnreachable(f"the snapshot broke off ({type(error).__name__})") from error
+        if 400 <= status < 500 and status != 429:
+            problem = _problem(content, status)
+            raise HubRefused(f"the hub refused: {problem.detail}", status=status, error=problem.error)
+        raise HubUnreachable(f"the hub answered {status}")
+
     def operations(self, segment: Segment) -> tuple[Answer, ...]:
         return _parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
@@ -149,12 +199,7 @@ class HttpHub:
     def _exchange(
         self, method: str, path: str, body: bytes, *, limits: tuple[float, float], bytes_max: int
     ) -> tuple[int, bytes]:
-        message = hop.Message(method=method, url=self._url + path)
-        if body:
-            message.headers["Content-Type"] = "application/json"
-        if self._key is not None:
-            now = self._clock.now_utc() + self._offset
-            hop.sign(message, body, device=self._device, key=self._key, now=now, nonce=self._random_bytes(16).hex())
+        message = self._message(method, path, body)
         try:
             with self._session.request(
                 method,
@@ -171,6 +216,16 @@ class HttpHub:
         except (requests.RequestException, OSError) as error:
             # The message of an exception names hosts and sockets; its type says enough to people.
             raise HubUnreachable(f"no answer from the hub ({type(error).__name__})") from error
+
+    def _message(self, method: str, path: str, body: bytes) -> hop.Message:
+        """A request to this hub, signed where there is a key."""
+        message = hop.Message(method=method, url=self._url + path)
+        if body:
+            message.headers["Content-Type"] = "application/json"
+        if self._key is not None:
+            now = self._clock.now_utc() + self._offset
+            hop.sign(message, body, device=self._device, key=self._key, now=now, nonce=self._random_bytes(16).hex())
+        return message
 
     def _note_time(self, text: str) -> None:
         if text.isascii() and text.isdigit() and len(text) <= 15:

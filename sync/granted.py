@@ -128,6 +128,12 @@ def generation(connection: Connection) -> int | None:
     return None if row is None else int(row.text)
 
 
+def generation_since(connection: Connection) -> datetime | None:
+    """Since when that file is the one to read."""
+    row = connection.execute(_DOCUMENT, {"name": GENERATION}).first()
+    return None if row is None else datetime.fromisoformat(row.at)
+
+
 def key(connection: Connection, kid: Kid) -> IssuerKey | None:
     row = connection.execute(_KEY, {"kid": kid}).first()
     if row is None:

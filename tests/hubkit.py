@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,8 +20,10 @@ from hub.database import open_database
 from hub.errors import ChainGap, HubError
 from hub.node import HubNode
 from hub.services import devices, venue
+from hub.services.snapshot import Shelf
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row, answer_to_row
+from sync.client import SnapshotBody
 from sync.enrol import enrol
 from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
@@ -40,6 +43,8 @@ from sync.protocol import (
     segment_from_json,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest, answer_from_json
+from sync.snapshot import answer_to_row as answer_to_row_of_snapshot
 from sync.state import Identity, Role, StateDir
 from tickets.admission import Denied, Granted, Passage
 from tickets.clock import FixedClock
@@ -69,7 +74,13 @@ def make_node(folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, nam
     """A hub with the made-up venue. Its empty database is migrated once a test run and then copied: half a second each time."""
     (folder / name).write_bytes(_migrated())
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
-    node = HubNode(open_database(f"sqlite:///{folder / name}"), key, clock=clock, random_bytes=random_bytes)
+    node = HubNode(
+        open_database(f"sqlite:///{folder / name}"),
+        key,
+        clock=clock,
+        random_bytes=random_bytes,
+        shelf=Shelf(folder / f"{name}.snapshots"),
+    )
     with node.write() as connection:
         venue.publish_catalogue(connection, VENUE, now=clock.now_utc())
     return node
@@ -103,6 +114,20 @@ class LocalHub:
         self._sender()
         page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max))
         return Page.from_json(json.dumps(page.to_row()))
+
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        self._sender()
+        return answer_from_json(json.dumps(answer_to_row_of_snapshot(self._call(self.node.snapshot))))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        self._sender()
+        path = self.node.snapshot_file(manifest.sha256)
+        if path is None:
+            raise HubRefused("gone", status=404, error="snapshot_gone")
+        with path.open("rb") as file:
+            file.seek(start)
+            yield SnapshotBody(start, iter(lambda: file.read(1000), b""))
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]:
         sender, sent = self._sender(), segment_from_json(json.dumps(segment_to_row(segment)))

@@ -100,6 +100,11 @@ def position(connection: Connection) -> int:
     return int(connection.scalar(select(func.coalesce(func.max(change.c.seq), 0))) or 0)
 
 
+def cursor_here(connection: Connection) -> str:
+    """Where the feed stands in the caller's read view: whatever that view does not show comes after it."""
+    return Cursor(epoch(connection), position(connection)).encode()
+
+
 def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now: datetime) -> Page:
     """What changed after a cursor (None: everything). Raises CursorGone where the feed cannot go on, MessageError for no cursor."""
     here = epoch(connection)

@@ -33,6 +33,7 @@ from sync.service import notify
 log = structlog.get_logger()
 
 BEAT_S = 15.0
+SNAPSHOT_LOOK_S = 10.0
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -46,17 +47,22 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(node: HubNode) -> FastAPI:
-    """The application around one node. There is no documentation endpoint: docs/protocol.md is the documentation."""
+def create_app(node: HubNode, *, database_url: str | None = None) -> FastAPI:
+    """The application around one node. There is no documentation endpoint: docs/protocol.md is the documentation. With the address of
+    its database it has snapshots built in a process aside.
+    """
     wakeup = Wakeup()
     node.on_change = wakeup.ring
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
-        beat = asyncio.create_task(_beat(node))
+        tasks = [asyncio.create_task(_beat(node))]
+        if database_url is not None and node.shelf is not None:
+            tasks.append(asyncio.create_task(_build_snapshots(node, database_url)))
         yield
-        beat.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
@@ -80,6 +86,18 @@ async def _beat(node: HubNode) -> None:
             await run_in_threadpool(node.look)
             notify.alive()
         await asyncio.sleep(BEAT_S)
+
+
+async def _build_snapshots(node: HubNode, database_url: str) -> None:
+    """Look now and then whether a snapshot is due. A build that fails is told and tried again: devices page meanwhile."""
+    while True:
+        try:
+            built = await run_in_threadpool(node.build_snapshot, database_url)
+            if built is not None:
+                log.info("snapshot_built", tickets=built.manifest.tickets, bytes=built.manifest.size)
+        except (HubError, DBAPIError, PoolTimeout, OSError) as error:
+            log.error("snapshot_failed", why=str(error))
+        await asyncio.sleep(SNAPSHOT_LOOK_S)
 
 
 class _Headers:

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
 
+from hub.errors import SnapshotGone
 from hub.services.ledger import EPOCH
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, node_of
 from hub.web.wakeup import Wakeup
-from sync import protocol
+from sync import protocol, snapshot
 from sync.claim import ClaimMessage, answer_to_row
 from sync.errors import MessageError
 from sync.protocol import (
@@ -54,6 +56,37 @@ async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
         if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
             return page.to_row()
         await wakeup.wait(timeout_s=left_s)
+
+
+@router.get(snapshot.SNAPSHOT)
+async def newest_snapshot(request: Request, call: AnyDevice) -> dict[str, Any]:
+    """The signed manifest, or why there is none; while the first one is being built the answer is held back for `wait` seconds."""
+    _ = call
+    deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=snapshot.WAIT_S_MAX)
+    wakeup: Wakeup = request.app.state.wakeup
+    while True:
+        answer = await run_in_threadpool(node_of(request).snapshot)
+        left_s = deadline_s - time.monotonic()
+        if (
+            answer is not snapshot.NoSnapshot.BUILDING
+            or left_s <= 0
+            or wakeup.stopping
+            or await request.is_disconnected()
+        ):
+            return snapshot.answer_to_row(answer)
+        await wakeup.wait(timeout_s=left_s)
+
+
+@router.get(snapshot.SNAPSHOT + "/{sha256}")
+async def snapshot_file(request: Request, sha256: str, call: AnyDevice) -> Response:
+    """The packed file, whole or from a byte on (Range, If-Range). 404 when it is gone: ask for the manifest again."""
+    _ = call
+    path = None
+    if snapshot.is_digest(sha256):
+        path = await run_in_threadpool(node_of(request).snapshot_file, sha256)
+    if path is None:
+        raise SnapshotGone("this snapshot is not here any more; ask for the newest")
+    return FileResponse(path, media_type="application/zstd", headers={"ETag": f'"{sha256}"'})
 
 
 @router.post(protocol.OPERATIONS)

@@ -1,0 +1,290 @@
+"""Snapshots: the tickets and uses of a moment as a ready cache file, so that a new device need not page through a million rows.
+
+Built from one read view of the database, in the background, at most so often; deltas go on from the cursor inside. A file once
+published never changes: its name is its digest, the manifest beside it is replaced whole. Nothing here decides anything about a ticket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine, Row, Table, func, select
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from hub import tables
+from hub.errors import HubError
+from hub.services import feed
+from sync import cache as cache_file
+from sync import snapshot
+from sync.errors import MessageError
+from sync.protocol import Cursor, Page, TableRows
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest
+from sync.state import write_durably
+from sync.store import reading
+
+ROWS_MIN = 5_000
+"""Fewer tickets and uses than this are paged: two or three pages are cheaper than a build."""
+AGE_S_MAX = 600.0
+"""A snapshot is built anew at most this often, and only when rows have changed since."""
+CHANGES_MIN = 2_000
+"""A newer one is not worth building for fewer changes than a page has."""
+LEVEL = 3
+MANIFEST, PACKED = "venue.json", "packed.tmp"
+BUILD_S_MAX = 300.0
+_LOCK = "building.lock"
+_BATCH = 20_000
+_GRANTED = ("document", "key", "slot")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A published snapshot."""
+
+    signed: SignedManifest
+    manifest: Manifest
+
+
+class Shelf:
+    """The folder with what was built last. Any process of the hub may read it; one at a time builds (a lock file)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def current(self, hub_key: bytes) -> Built | None:
+        """The newest one, if its file is there."""
+        try:
+            row = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            signed = SignedManifest(row["text"], bytes.fromhex(row["signature"]))
+            built = Built(signed, signed.checked(hub_key))
+        except (OSError, ValueError, KeyError, TypeError, MessageError):
+            return None
+        return built if self.file(built.manifest.sha256) is not None else None
+
+    def file(self, sha256: str) -> Path | None:
+        """The packed file of that digest; None when it is gone (then a device asks for the manifest again)."""
+        path = self.folder / f"{sha256}.zst"
+        return path if path.is_file() else None
+
+    @contextmanager
+    def building(self) -> Iterator[bool]:
+        """True for the one process that may build now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def publish(self, manifest: Manifest, key: Ed25519PrivateKey) -> Built:
+        """Under `building`. The one before stays for whoever is in the middle of it; older ones and leavings go."""
+        signed = SignedManifest.sign(manifest, key)
+        (self.folder / PACKED).rename(self.folder / f"{manifest.sha256}.zst")
+        kept = {f"{manifest.sha256}.zst", MANIFEST, _LOCK}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            before = json.loads(json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))["text"])
+            kept.add(f"{before['sha256']}.zst")
+        write_durably(self.folder / MANIFEST, json.dumps(signed.to_row(), ensure_ascii=False).encode())
+        for file in self.folder.iterdir():
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+        return Built(signed, manifest)
+
+
+def rows(connection: Connection) -> int:
+    """How many rows a device without a cache would have to fetch."""
+    return sum(
+        int(connection.scalar(select(func.count()).select_from(table)) or 0) for table in (tables.ticket, tables.used)
+    )
+
+
+def is_wanted(connection: Connection, current: Built | None, *, now: datetime) -> bool:
+    """Whether a build is due: enough rows to be worth it, and the last one too old for the changes since, or of another feed."""
+    if current is not None:
+        cursor = Cursor.decode(current.manifest.cursor)
+        if cursor.epoch == feed.epoch(connection) and current.manifest.schema == cache_file.SCHEMA:
+            if now - current.manifest.built_at < timedelta(seconds=AGE_S_MAX):
+                return False
+            return changes_since(connection, current.manifest.cursor) >= CHANGES_MIN
+    return rows(connection) >= ROWS_MIN
+
+
+def changes_since(connection: Connection, cursor_text: str) -> int:
+    """Feed rows after a cursor, counted up to CHANGES_MIN."""
+    some = select(tables.change.c.seq).where(tables.change.c.seq > Cursor.decode(cursor_text).position)
+    return int(connection.scalar(select(func.count()).select_from(some.limit(CHANGES_MIN).subquery())) or 0)
+
+
+def answer(connection: Connection, current: Built | None) -> SignedManifest | NoSnapshot:
+    """What a device is told that asks for one."""
+    if current is not None and Cursor.decode(current.manifest.cursor).epoch == feed.epoch(connection):
+        return current.signed
+    return NoSnapshot.FEW if rows(connection) < ROWS_MIN else NoSnapshot.BUILDING
+
+
+def build(engine: Engine, shelf: Shelf, key: Ed25519PrivateKey, *, now: datetime) -> Built | None:
+    """Build and publish one from a consistent view, in this process. None while another process is building.
+
+    Takes seconds of CPU on a million tickets: not for the process that answers devices (see `build_aside`).
+    """
+    with shelf.building() as mine:
+        return shelf.publish(prepare(engine, shelf.folder, now=now), key) if mine else None
+
+
+def build_aside(
+    database_url: str, shelf: Shelf, key: Ed25519PrivateKey, *, now: datetime, timeout_s: float = BUILD_S_MAX
+) -> Built | None:
+    """The same in a process of its own, with less of the processor than devices have. Raises HubError where that fails.
+
+    The key stays here: what the other process made is signed by this one. The address of the database goes by its standard input,
+    because everybody on a machine can read a command line.
+    """
+    with shelf.building() as mine:
+        if not mine:
+            return None
+        asked = json.dumps({"database_url": database_url, "folder": str(shelf.folder), "now": now.isoformat()})
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "hub.snapshot_process"],
+                input=asked,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=True,
+            )
+            return shelf.publish(Manifest.from_text(done.stdout), key)
+        except subprocess.CalledProcessError as error:
+            raise HubError(f"no snapshot was built: {error.stderr.strip().splitlines()[-1:]}") from error
+        except (subprocess.TimeoutExpired, OSError, MessageError) as error:
+            raise HubError(f"no snapshot was built ({type(error).__name__})") from error
+
+
+def prepare(engine: Engine, folder: Path, *, now: datetime) -> Manifest:
+    """Write and pack the file of this moment as `PACKED` in `folder`, not published yet."""
+    content, packed = folder / "content.tmp", folder / PACKED
+    for leaving in (content, packed):
+        leaving.unlink(missing_ok=True)
+    with reading(engine) as connection:
+        cursor, counts = _write(connection, content, now=now)
+    size, digest, content_size, content_digest = _pack(content, packed)
+    content.unlink()
+    return Manifest(
+        schema=cache_file.SCHEMA,
+        cursor=cursor,
+        size=size,
+        sha256=digest,
+        content_size=content_size,
+        content_sha256=content_digest,
+        url=snapshot.file_path(digest),
+        built_at=now,
+        tickets=counts["ticket"],
+        uses=counts["used"],
+    )
+
+
+def _write(connection: Connection, path: Path, *, now: datetime) -> tuple[str, dict[str, int]]:
+    """The cache file. Rows in the order of their keys fill its pages from left to right; indexes are made when all rows are there."""
+    cursor = feed.cursor_here(connection)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=OFF")  # thrown away unless it is finished
+        db.execute("PRAGMA synchronous=OFF")
+        db.execute("PRAGMA cache_size=-65536")
+        db.execute("BEGIN")
+        dialect = cache_file_dialect()
+        for table in cache_file.metadata.sorted_tables:
+            db.execute(str(CreateTable(table).compile(dialect=dialect)).strip())
+        counts = {name: _copy(connection, db, name, target) for name, target in cache_file.FEED_TABLES.items()}
+        for table in cache_file.metadata.sorted_tables:
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                db.execute(str(CreateIndex(index).compile(dialect=dialect)))
+        db.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?)",
+            [
+                ("schema", str(cache_file.SCHEMA)),
+                ("cursor", cursor),
+                (snapshot.GRANTS, json.dumps(_grants(connection, cursor, now=now).to_row(), ensure_ascii=False)),
+            ],
+        )
+        db.execute("COMMIT")
+    finally:
+        db.close()
+    return cursor, counts
+
+
+def cache_file_dialect() -> Any:
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.dialect()  # type: ignore[no-untyped-call]
+
+
+def _copy(connection: Connection, db: sqlite3.Connection, name: str, target: Table) -> int:
+    """All rows of one feed table, as the feed would have sent them, in key order. How many."""
+    source = feed.FEEDS[name]
+    columns = {column: value for column, value, _ in source.columns}
+    wanted = [column.name for column in target.columns]
+    key = next(iter(target.primary_key)).name
+    query = select(*(columns[column] for column in wanted)).order_by(columns[key])
+    places = ", ".join("?" for _ in wanted)
+    names = ", ".join(f'"{column}"' for column in wanted)
+    statement = f'INSERT INTO "{name}" ({names}) VALUES ({places})'
+    count = 0
+    for part in _partitions(connection, query):
+        db.executemany(statement, part)
+        count += len(part)
+    return count
+
+
+def _partitions(connection: Connection, query: Any) -> Iterator[Sequence[Row[Any]]]:
+    """In parts, on either engine without holding all rows in memory."""
+    streamed = connection.execution_options(stream_results=True, yield_per=_BATCH)
+    yield from streamed.execute(query).partitions(_BATCH)
+
+
+def _grants(connection: Connection, cursor: str, *, now: datetime) -> Page:
+    """Everything that goes into a device's journal instead of its cache."""
+    parts = []
+    for name in _GRANTED:
+        source = feed.FEEDS[name]
+        keys: Iterable[Any] = connection.scalars(select(source.key))
+        found, _ = source.rows(connection, [key.hex() if isinstance(key, bytes) else key for key in keys])
+        parts.append(TableRows(name, tuple(column for column, _, _ in source.columns), tuple(found)))
+    return Page(cursor=cursor, more=False, tables=tuple(parts), at=now)
+
+
+def _pack(content: Path, packed: Path) -> tuple[int, str, int, str]:
+    """(packed size, its sha256, content size, its sha256). The packed file is on disk when this returns."""
+    content_digest, digest, size = hashlib.sha256(), hashlib.sha256(), 0
+    content_size = content.stat().st_size
+    packer = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True).compressobj(size=content_size)
+    with content.open("rb") as source, packed.open("wb") as target:
+
+        def put(chunk: bytes) -> None:
+            nonlocal size
+            digest.update(chunk)
+            size += len(chunk)
+            target.write(chunk)
+
+        while block := source.read(1 << 20):
+            content_digest.update(block)
+            put(packer.compress(block))
+        put(packer.flush())
+        target.flush()
+        os.fsync(target.fileno())
+    return size, digest.hexdigest(), content_size, content_digest.hexdigest()
