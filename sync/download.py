@@ -81,6 +81,8 @@ class Downloader:
         self._fresh_wanted = False
         self._told_full = False
         self._asked = 0
+        self._snapshot_cursor: str | None = None
+        self._leavings = True
         self._serving_since_s = clock.monotonic_s()
         self._seen: dict[str, set[str]] = {}
         self.rebuilt = 0
@@ -154,6 +156,8 @@ class Downloader:
                 raise
             self._told("feed_gone", str(refused))
             self._begin_next()
+            if cursor is not None and cursor == self._snapshot_cursor:
+                self._begin_paging()  # the hub's own snapshot is too old for its feed: the same one again would not help
             return Pulled(more=True)
         applied = self._grant(page, building=building)
         try:
@@ -168,6 +172,9 @@ class Downloader:
             self._switch()
         elif not building and not page.more:
             self._let_go_of_the_last()
+            if self._leavings:
+                self._bootstrap.sweep()  # of a download that turned out not to be needed
+                self._leavings = False
         return Pulled(rows, applied.changed, applied.left_out, page.more, switched)
 
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
@@ -211,7 +218,7 @@ class Downloader:
             self._next.close()
             self._remove(self._next_number)
             self._next = None
-        self._fresh_wanted, self._asked, self._told_full = True, 0, False
+        self._fresh_wanted, self._asked, self._told_full, self._leavings = True, 0, False, True
         self._seen = {}
 
     def _begin_paging(self) -> None:
@@ -259,11 +266,12 @@ class Downloader:
         path = self._state.cache(self._next_number)
         fetched.path.rename(path)
         sync_directory(self._state.path)
-        self._bootstrap.sweep()
         self._next = self._open_to_write(path)
         applied = grants.Applied() if fetched.grants is None else self._grant(fetched.grants, building=True)
         self._fresh_wanted = False
         self._switch()
+        self._bootstrap.sweep()  # last: killed before, the next start unpacks again what came already
+        self._snapshot_cursor = fetched.manifest.cursor
         rows = fetched.manifest.tickets + fetched.manifest.uses
         return Pulled(rows, applied.changed, applied.left_out, more=True, switched=True)
 

@@ -35,6 +35,7 @@ WAIT_S_MAX = 10.0
 """How long a hub holds the question back while it builds the first one."""
 GRANTS = "grants"
 """The key in the file's `meta` under which what goes into the journal (catalogue, keys, slots) travels: a page of the feed as text."""
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 _FILE_PATH = re.compile(rf"{SNAPSHOT}/[0-9a-f]{{64}}")
 
 
@@ -156,9 +157,14 @@ def expected_schema() -> frozenset[tuple[str, str, str, str | None]]:
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
         cache_file.metadata.create_all(connection)
-        rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema").all()
+        rows = connection.exec_driver_sql(_SCHEMA).all()
     engine.dispose()
-    return frozenset((row[0], row[1], row[2], row[3]) for row in rows)
+    return frozenset(_schema_row(*row) for row in rows)
+
+
+def _schema_row(kind: str, name: str, table: str, sql: str | None) -> tuple[str, str, str, str | None]:
+    """White space is how a statement was sent, not what it says."""
+    return kind, name, table, None if sql is None else " ".join(sql.split())
 
 
 def check_content(path: Path, manifest: Manifest) -> Page | None:
@@ -175,7 +181,7 @@ def check_content(path: Path, manifest: Manifest) -> Page | None:
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024)
         for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "query_only=ON"):
             db.execute(f"PRAGMA {pragma}")
-        found = frozenset(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
+        found = frozenset(_schema_row(*row) for row in db.execute(_SCHEMA))
         if found != expected_schema():
             strange = sorted({str(row[1])[:40] for row in found ^ expected_schema()})
             raise CacheBroken(f"snapshot: not the tables of a cache ({', '.join(strange[:5])})")

@@ -43,6 +43,8 @@ AGE_S_MAX = 600.0
 """A snapshot is built anew at most this often, and only when rows have changed since."""
 CHANGES_MIN = 2_000
 """A newer one is not worth building for fewer changes than a page has."""
+OLD_S = 86_400.0
+"""After a day any change is enough, so that a snapshot's cursor never becomes older than what the feed remembers."""
 LEVEL = 3
 MANIFEST, PACKED = "venue.json", "packed.tmp"
 BUILD_S_MAX = 300.0
@@ -121,7 +123,8 @@ def is_wanted(connection: Connection, current: Built | None, *, now: datetime) -
         if cursor.epoch == feed.epoch(connection) and current.manifest.schema == cache_file.SCHEMA:
             if now - current.manifest.built_at < timedelta(seconds=AGE_S_MAX):
                 return False
-            return changes_since(connection, current.manifest.cursor) >= CHANGES_MIN
+            enough = 1 if now - current.manifest.built_at > timedelta(seconds=OLD_S) else CHANGES_MIN
+            return changes_since(connection, current.manifest.cursor) >= enough
     return rows(connection) >= ROWS_MIN
 
 
@@ -231,7 +234,7 @@ def _write(connection: Connection, path: Path, *, now: datetime) -> tuple[str, d
 def cache_file_dialect() -> Any:
     from sqlalchemy.dialects import sqlite
 
-    return sqlite.dialect()  # type: ignore[no-untyped-call]
+    return sqlite.dialect()
 
 
 def _copy(connection: Connection, db: sqlite3.Connection, name: str, target: Table) -> int:
@@ -243,7 +246,7 @@ def _copy(connection: Connection, db: sqlite3.Connection, name: str, target: Tab
     query = select(*(columns[column] for column in wanted)).order_by(columns[key])
     places = ", ".join("?" for _ in wanted)
     names = ", ".join(f'"{column}"' for column in wanted)
-    statement = f'INSERT INTO "{name}" ({names}) VALUES ({places})'
+    statement = f'INSERT INTO "{name}" ({names}) VALUES ({places})'  # noqa: S608 names of this module's own tables
     count = 0
     for part in _partitions(connection, query):
         db.executemany(statement, part)

@@ -96,7 +96,7 @@ async def _build_snapshots(node: HubNode, database_url: str) -> None:
             if built is not None:
                 log.info("snapshot_built", tickets=built.manifest.tickets, bytes=built.manifest.size)
         except (HubError, DBAPIError, PoolTimeout, OSError) as error:
-            log.error("snapshot_failed", why=str(error))
+            log.warning("snapshot_failed", why=str(error))
         await asyncio.sleep(SNAPSHOT_LOOK_S)
 
 
