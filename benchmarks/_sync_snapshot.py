@@ -64,12 +64,12 @@ def run(*, quick: bool, database_url: str | None = None) -> Iterator[dict[str, A
         yield {"figure": "snapshot_packed_mb", "value": built.manifest.size / 1e6, "unit": "MB"}
         yield {"figure": "snapshot_content_mb", "value": built.manifest.content_size / 1e6, "unit": "MB"}
         with _serving(url, folder / "hub.key") as port:
-            direct = _bootstrap_s(node, folder / "a", hub_port=port, port=port, tickets=tickets)
+            direct = _bootstrap_s(node, folder / "a", hub_port=port, port=port)
             yield {"figure": "bootstrap_1m_s", "value": direct, "unit": "s"}
             with _throttled(port) as slow:
                 yield {
                     "figure": "bootstrap_1m_100mbit_s",
-                    "value": _bootstrap_s(node, folder / "b", hub_port=port, port=slow, tickets=tickets),
+                    "value": _bootstrap_s(node, folder / "b", hub_port=port, port=slow),
                     "unit": "s",
                 }
         node.engine.dispose()
@@ -131,12 +131,10 @@ def venue_document() -> Any:
     return json.loads((Path(__file__).parents[1] / "hub" / "demo_venue.json").read_text(encoding="utf-8"))
 
 
-def _bootstrap_s(node: HubNode, folder: Path, *, hub_port: int, port: int, tickets: int) -> float:
+def _bootstrap_s(node: HubNode, folder: Path, *, hub_port: int, port: int) -> float:
     """From the first question about a snapshot to a ticket found by the gate's store, in seconds."""
     state, clock = StateDir(folder), SystemClock()
-    link = make_link(
-        node, role=Role.GATE, label=f"G{port}", gate="A", base_url=f"http://127.0.0.1:{hub_port}"
-    )
+    link = make_link(node, role=Role.GATE, label=f"G{port}", gate="A", base_url=f"http://127.0.0.1:{hub_port}")
     identity = enrol(link, state, clock=clock, random_bytes=secrets.token_bytes)
     journal = open_journal(state, clock=clock, random_bytes=secrets.token_bytes)
     hub = HttpHub(
@@ -154,8 +152,8 @@ def _bootstrap_s(node: HubNode, folder: Path, *, hub_port: int, port: int, ticke
     store.refresh()
     seen = store.look(DIGITS, source="digits", at=clock.now_utc())
     took_s = time.perf_counter() - began_s
-    assert not isinstance(seen.facts, NoTicket) and seen.row_known, "the gate does not know the ticket"
-    _ = tickets
+    assert not isinstance(seen.facts, NoTicket), "the gate does not know the ticket"
+    assert seen.row_known
     pull.close()
     store.close()
     journal.engine.dispose()
@@ -166,7 +164,18 @@ def _bootstrap_s(node: HubNode, folder: Path, *, hub_port: int, port: int, ticke
 @contextmanager
 def _serving(url: str, key_file: Path) -> Iterator[int]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "hub", "serve", "--database", url, "--key-file", str(key_file), "--listen", "127.0.0.1:0"],
+        [
+            sys.executable,
+            "-m",
+            "hub",
+            "serve",
+            "--database",
+            url,
+            "--key-file",
+            str(key_file),
+            "--listen",
+            "127.0.0.1:0",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -25,7 +25,7 @@ from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.protocol import (
-    Answer,
+    Answers,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -139,14 +139,15 @@ class HubNode:
                 return None
         return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
 
-    def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
+    def operations(self, segment: Segment, *, sender: KnownDevice) -> Answers:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
         if segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
         now = self.clock.now_utc()
         try:
             with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+                answers = uploads.receive(connection, segment, sender=sender, now=now)
+                return Answers.of(answers, cursor=feed.cursor_here(connection))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)

@@ -23,7 +23,7 @@ from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
-    Answer,
+    Answers,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -75,7 +75,7 @@ class Hub(Protocol):
         """The packed file from byte `start` on; the body says where it really begins (0: the whole file came)."""
         ...
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]: ...
+    def operations(self, segment: Segment) -> Answers: ...
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied: ...
 
@@ -156,7 +156,7 @@ class HttpHub:
             raise HubRefused(f"the hub refused: {problem.detail}", status=status, error=problem.error)
         raise HubUnreachable(f"the hub answered {status}")
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def operations(self, segment: Segment) -> Answers:
         return _parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:

@@ -22,7 +22,7 @@ from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
+from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError, NewerFile, StoreFull
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
@@ -96,6 +96,8 @@ class JournalWatch:
     def _open(self) -> Opened:
         try:
             journal = open_journal(self._state, clock=self._clock, random_bytes=self._random_bytes)
+        except NewerFile as error:
+            return Opened(sound=None, grants=None, problem=str(error))
         except JournalBroken as error:
             return Opened(sound=None, grants=open_for_grants(self._state), problem=str(error))
         return Opened(sound=journal, grants=journal)
@@ -288,6 +290,8 @@ def pull(shared: Shared) -> None:
                 if failing:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
+        except StoreFull:
+            pause_s = backoff.failed()  # told where it was found; the line is as it was
         except (HubUnreachable, HubRefused, MessageError) as error:
             failing, pause_s = True, backoff.failed()
             _not_reached(shared, "pull", error)
@@ -319,6 +323,7 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
+        worked=lambda: shared.worked("pull"),
     )
     downloader.open()
     shared.tell(generation=downloader.generation)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
 
+from sync.schema import Owned
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
 
@@ -70,6 +71,8 @@ out. It stands here because the sync daemon counts what is left.
 """
 NOBODY = ""
 """The order of a number that was given back: free for the next one."""
+
+OWNED = Owned("granted", metadata)
 
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -176,6 +176,22 @@ class Cursor:
             return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
 
 
+def has_reached(cursor_text: str | None, mark_text: str) -> bool:
+    """Whether a cache that stands at `cursor_text` holds everything that the feed had brought at `mark_text`.
+
+    Positions of one feed compare as numbers, or part by part where they have parts. Of two feeds (the hub was restored between)
+    nothing can be said, and what cannot be said is no.
+    """
+    if cursor_text is None:
+        return False
+    try:
+        cursor, mark = Cursor.decode(cursor_text), Cursor.decode(mark_text)
+    except MessageError:
+        return False
+    same = (cursor.epoch, cursor.scope) == (mark.epoch, mark.scope)
+    return same and cursor.position >= mark.position
+
+
 @dataclass(frozen=True, slots=True)
 class TableRows:
     """Rows of one table of the feed in their latest form, and the keys of rows that are gone."""
@@ -232,6 +248,18 @@ class Answer:
     reason: str = ""
 
 
+class Answers(tuple[Answer, ...]):
+    """One answer an operation, in order; `cursor` is where the feed stood when their effects were in it, None from a hub of before."""
+
+    cursor: str | None = None
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer], *, cursor: str | None) -> Answers:
+        made = cls(answers)
+        made.cursor = cursor
+        return made
+
+
 def segment_to_row(segment: Segment) -> dict[str, Any]:
     return {
         "protocol": VERSION,
@@ -270,15 +298,20 @@ def segment_from_json(text: bytes | str) -> Segment:
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
     return {
         "protocol": VERSION,
+        "cursor": answers.cursor if isinstance(answers, Answers) else None,
         "answers": [{"op": item.op.hex(), "status": item.status, "reason": item.reason} for item in answers],
     }
 
 
-def answers_from_json(text: bytes | str) -> tuple[Answer, ...]:
+def answers_from_json(text: bytes | str) -> Answers:
     with _reading("an answer to operations"):
-        return tuple(
-            Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
-            for row in _list(_object(text), "answers")
+        message = _object(text)
+        return Answers.of(
+            (
+                Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
+                for row in _list(message, "answers")
+            ),
+            cursor=None if message.get("cursor") is None else _text(message, "cursor", chars_max=CURSOR_CHARS_MAX),
         )
 
 

@@ -11,7 +11,7 @@ from sync.chain import Segment
 from sync.client import Hub
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import Journal
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
 from sync.state import StateDir
 from tickets.clock import Clock
 from tickets.ids import OpId
@@ -60,7 +60,7 @@ class Uploader:
             self._hub.operations(earlier)
             known_seq = earlier.last
 
-    def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
+    def _acknowledge(self, segment: Segment, answers: Answers) -> Sent:
         if len(answers) != len(segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         rows = [
@@ -68,7 +68,7 @@ class Uploader:
             (_op_of(body, answer), answer.status.value, answer.reason)
             for body, answer in zip(segment.bodies, answers, strict=True)
         ]
-        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat())
+        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat(), cursor=answers.cursor)
         return Sent(
             operations=len(answers),
             rejected=sum(answer.status is Status.REJECTED for answer in answers),

@@ -29,7 +29,7 @@ from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
-    Answer,
+    Answers,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -129,7 +129,7 @@ class LocalHub:
             file.seek(start)
             yield SnapshotBody(start, iter(lambda: file.read(1000), b""))
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def operations(self, segment: Segment) -> Answers:
         sender, sent = self._sender(), segment_from_json(json.dumps(segment_to_row(segment)))
         answers = self._call(lambda: self.node.operations(sent, sender=sender))
         return answers_from_json(json.dumps(answers_to_row(answers)))

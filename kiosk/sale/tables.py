@@ -9,6 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, Text
 
 from sync import granted
+from sync.schema import Owned, bring_up
 
 metadata = MetaData()
 short_id_taken = granted.short_id_taken
@@ -57,6 +58,10 @@ claim_number = Table(
 )
 
 
+OWNED = Owned("sale", metadata)
+
+
 def create(engine: Engine) -> None:
-    """Make the tables where they are missing."""
-    metadata.create_all(engine, checkfirst=True)
+    """Make or migrate the tables. Raises NewerFile."""
+    with engine.begin() as connection:
+        bring_up(connection, OWNED)

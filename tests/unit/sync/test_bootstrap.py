@@ -152,7 +152,8 @@ def test_a_device_begins_with_the_snapshot_and_goes_on_with_deltas(node: HubNode
     after = fill(node, 3, seed=8)
     pull = downloader(kiosk)
     first = pull.step(wait_s=0)
-    assert first.switched and first.rows == TICKETS + TICKETS // 5
+    assert first.switched
+    assert first.rows == TICKETS + TICKETS // 5
     while pull.step(wait_s=0).more:
         pass
     with kiosk.journal.read() as connection:
@@ -222,7 +223,8 @@ def test_a_download_cut_again_and_again_goes_on_where_it_was(gate: Device, built
             pull = downloader(gate, hub=line)  # as after kill -9: nothing is known but what is on disk
     pull.close()
     assert cuts == 6
-    assert line.starts[:3] == [0, 1, 1] and sorted(line.starts) == line.starts
+    assert line.starts[:3] == [0, 1, 1]
+    assert sorted(line.starts) == line.starts
     assert len(rows_of(gate.state.cache(1))["ticket"]) == TICKETS
 
 
@@ -273,7 +275,8 @@ def test_a_manifest_of_somebody_else_is_refused(node: HubNode, gate: Device, bui
     pull = downloader(gate, hub=Forging(node, gate.hub.device))
     with pytest.raises(MessageError, match="not signed"):
         pull.step(wait_s=0)
-    assert pull.generation is None and not list(gate.state.path.glob("cache-*.db"))
+    assert pull.generation is None
+    assert not list(gate.state.path.glob("cache-*.db"))
 
 
 def test_a_disk_without_room_keeps_the_old_generation_and_says_so(gate: Device, built: Built) -> None:
@@ -400,20 +403,24 @@ def test_a_bomb_is_noticed_before_it_fills_the_disk(
     assert max(written) <= 4096
 
 
-def test_the_last_generation_stays_until_the_new_one_has_served_a_day(node: HubNode, gate: Device, built: Built) -> None:
+def test_the_last_generation_stays_until_the_new_one_has_served_a_day(
+    node: HubNode, gate: Device, built: Built
+) -> None:
     pull = downloader(gate)
     while pull.step(wait_s=0).more:
         pass
     pull._begin_next()
     while pull.step(wait_s=0).more:
         pass
-    assert pull.generation == 2 and gate.state.cache(1).exists()
+    assert pull.generation == 2
+    assert gate.state.cache(1).exists()
     gate.clock.elapsed_s += 86_000
     pull.step(wait_s=0)
     assert gate.state.cache(1).exists()
     gate.clock.elapsed_s += 500
     pull.step(wait_s=0)
-    assert not gate.state.cache(1).exists() and gate.state.cache(2).exists()
+    assert not gate.state.cache(1).exists()
+    assert gate.state.cache(2).exists()
     pull.close()
     _ = node, built
 
