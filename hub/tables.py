@@ -141,6 +141,7 @@ payment = Table(
     Column("masked", Text),
 )
 Index("payment_by_order", payment.c.order)
+Index("payment_by_attempt", payment.c.attempt)
 doubt = Table(
     "payment_doubt",
     metadata,
@@ -155,6 +156,7 @@ doubt = Table(
     Column("state", Text, nullable=False),
     Column("claim", Text, nullable=False),
 )
+Index("payment_doubt_by_attempt", doubt.c.attempt)
 owed = Table(
     "owed",
     metadata,

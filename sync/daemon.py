@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from sync import room
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
@@ -26,6 +27,8 @@ from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError,
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
+from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -38,6 +41,7 @@ from tickets.ids import RandomBytes
 SYNC_BELL, GATE_BELL, KIOSK_BELL = "sync.bell", "gate.bell", "kiosk.bell"
 HEALTH_PART = "hub"
 LOOK_S = 1.0
+HOUSE_EVERY_S = 30.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
@@ -119,6 +123,7 @@ class News:
     refused: str = ""
     journal: str = ""
     clock_offset_s: float = 0.0
+    room: Level = Level.AMPLE
 
 
 @dataclass(slots=True)
@@ -272,7 +277,7 @@ def pull(shared: Shared) -> None:
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
     downloader: Downloader | None = None
-    failing = False
+    failing, kept_s = False, float("-inf")
     while not shared.stop.is_set():
         shared.worked("pull")
         pause_s = 0.0
@@ -282,6 +287,9 @@ def pull(shared: Shared) -> None:
                 if downloader is not None:
                     downloader.close()
                 opened, downloader = now_open, _downloader(shared, now_open, hub)
+            if downloader is not None and shared.clock.monotonic_s() - kept_s > HOUSE_EVERY_S:
+                kept_s = shared.clock.monotonic_s()
+                _keep_house(shared, downloader, now_open.sound)
             if downloader is None:
                 pause_s = LOOK_S
             else:
@@ -330,6 +338,29 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
     return downloader
 
 
+def _keep_house(shared: Shared, downloader: Downloader, journal: Journal | None) -> None:
+    """See how much room there is, keep the reserve, and let go of what nobody needs any more. Does without the hub."""
+    folder = shared.state.path
+    level = room.level(folder)
+    room.keep_reserve(folder)
+    if level is not shared.news.room:
+        (log.info if level is Level.AMPLE else log.warning)("disk_room", level=level, free_mib=room.free_mib(folder))
+    shared.tell(room=level)
+    if journal is None:
+        return
+    note_covered(journal, downloader.cursors())
+    kept_days = KEPT_DAYS if level is Level.AMPLE else LOW_KEPT_DAYS
+    gone = 0
+    while not shared.stop.is_set():
+        shared.worked("pull")
+        done = prune(journal, now=shared.clock.now_utc(), kept_days=kept_days)
+        gone += done.operations
+        if not done.more:
+            break
+    if gone:
+        log.info("pruned", operations=gone, kept_days=kept_days)
+
+
 def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
     if downloader.looks_cut():
         downloader.give_up_current("the file is shorter than it says, or gone")
@@ -365,6 +396,8 @@ def health(shared: Shared, *, now: datetime) -> Health:
     state, stops = State.OK, ""
     if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
         state = State.WARNING
+    if news.room is not Level.AMPLE:
+        state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
     if news.journal:
@@ -387,6 +420,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "refused": news.refused,
             "journal": news.journal,
             "clock_offset_s": news.clock_offset_s,
+            "room": news.room,
         },
     )
 

@@ -32,10 +32,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from sync import granted
+from sync import granted, room
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
 from sync.errors import JournalBroken, NewerFile
 from sync.operation import Incarnation, Operation, Previous, op_of, to_body
+from sync.room import Level, Limits
 from sync.schema import Owned, bring_up, run_sql
 from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
@@ -137,10 +138,16 @@ class Appended:
 class Journal:
     """An open journal, its chain verified. One object a process; every process of the device may hold one."""
 
-    def __init__(self, engine: Engine, device: DeviceId, incarnation: int) -> None:
+    def __init__(self, engine: Engine, device: DeviceId, incarnation: int, folder: Path) -> None:
         self.engine = engine
         self.device = device
         self.incarnation = incarnation
+        self.folder = folder
+        self.limits = Limits()
+
+    def room(self) -> Level:
+        """How much may still be written where this journal stands: asked before money moves."""
+        return room.level(self.folder, self.limits)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -353,7 +360,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
-                journal = Journal(engine, device, incarnation)
+                journal = Journal(engine, device, incarnation, state.path)
                 connection.execute(
                     insert(meta),
                     [
@@ -370,7 +377,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
             raise JournalBroken(f"{state.journal}: schema {known.get('schema')}; this version reads {SCHEMA}")
         if FORKED in known:
             raise JournalBroken(f"{state.journal}: {known[FORKED]}")
-        journal = Journal(engine, device, int(known["incarnation"]))
+        journal = Journal(engine, device, int(known["incarnation"]), state.path)
         if state.incarnation() > journal.incarnation:
             raise JournalBroken(f"{state.journal}: an older copy (incarnation {journal.incarnation}) was put back")
         journal.verify()
@@ -392,7 +399,7 @@ def open_for_grants(state: StateDir) -> Journal | None:
             known = {row.key: row.value for row in connection.execute(select(meta))}
         if known.get("device") != device.hex():
             return None
-        return Journal(engine, device, int(known["incarnation"]))
+        return Journal(engine, device, int(known["incarnation"]), state.path)
     except (DBAPIError, KeyError, ValueError, NewerFile):
         return None
 

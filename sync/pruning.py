@@ -19,6 +19,8 @@ from sync.protocol import Status, has_reached
 
 KEPT_DAYS = 45
 """As long as the hub's feed remembers deletions: a hub restored from a backup of that age gets everything again."""
+LOW_KEPT_DAYS = 2
+"""On a disk that is nearly full. An order that is still being cleared up is read from its own operation, so not sooner."""
 ROWS_MAX = 2_000
 
 
@@ -70,7 +72,7 @@ def covered_seq(connection: Connection, incarnation: int) -> int:
 def prune(journal: Journal, *, now: datetime, kept_days: float = KEPT_DAYS, rows_max: int = ROWS_MAX) -> Pruned:
     """Delete the oldest operations that are answered, covered and older than `kept_days` by the time of their answer.
 
-    `kept_days` 0 is for a disk that is nearly full: everything that may go goes, oldest first.
+    With a nearly full disk the caller asks for fewer days. What is freed is used again by the journal itself.
     """
     incarnation = journal.incarnation
     bound = (now - timedelta(days=kept_days)).isoformat()

@@ -46,6 +46,14 @@ def free_bytes(folder: Path) -> int:
     return held.f_bavail * held.f_frsize
 
 
+def free_mib(folder: Path) -> int | None:
+    """For people."""
+    try:
+        return free_bytes(folder) // MIB
+    except OSError:
+        return None
+
+
 def level(folder: Path, limits: Limits = Limits()) -> Level:
     """How much room there is. A folder that cannot be asked has none."""
     try:

@@ -35,6 +35,7 @@ from printer.document import Document
 from printer.encode.canvas import close_fonts
 from printer.errors import PrinterError
 from printer.templates import ClaimKind, PaperError
+from sync.room import Level
 from sync.service.doorbell import ring
 from sync.service.health import Board
 from tickets.clock import Clock
@@ -108,7 +109,9 @@ class SaleEngine:
         self._run_dir = run_dir
         self._clock = clock
         self._random_bytes = random_bytes
-        self._charge = Charge(ledger, terminal, new_id=lambda: random_bytes(8).hex())
+        self._charge = Charge(
+            ledger, terminal, new_id=lambda: random_bytes(8).hex(), on_begun=lambda: ring(run_dir / "sync.bell")
+        )
         self._inbox: queue.Queue[effect.EngineEffect] = queue.Queue(INBOX_MAX)
         self._outbox: queue.SimpleQueue[Situation | EngineEvent] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -194,6 +197,9 @@ class SaleEngine:
             self._ledger.hold(self._guest.order_id, dict(what.wanted))
         except StockGone as gone:
             self._tell(event.StockRefused(turn=what.turn, slot=gone.slot, remaining=gone.remaining))
+        except NotReady as error:
+            log.warning("hold_refused", code=error.code, reason=str(error))
+            self._tell(event.StockRefused(turn=what.turn, slot=next(iter(dict(what.wanted))), remaining=0))
         else:
             self._tell(event.StockHeld(turn=what.turn))
 
@@ -204,6 +210,8 @@ class SaleEngine:
         try:
             if self._printer_trouble() is not None:
                 raise NotReady("printer")
+            if self._ledger.journal.room() is Level.STOP:
+                raise NotReady("journal")
             sale = self._prepare(what.order, what)
             result = self._take_money(sale, what)
         except StockGone as gone:

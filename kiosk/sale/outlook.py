@@ -5,6 +5,7 @@ Looked at by the engine's thread between effects; the terminal is asked at most 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from kiosk.sale.readiness import printer_trouble, terminal_trouble
 from kiosk.visit.situation import BlockReason, Situation, SlotStock, Tender, TenderState, TenderTrouble
 from sync import granted
 from sync.journal import Journal
+from sync.room import Level
 from sync.service.health import Board, Health, State
 from tickets.catalogue import Catalogue, CatalogueError
 from tickets.clock import Clock
@@ -41,6 +43,7 @@ class Outlook:
         self._rows: tuple[Catalogue | None, tuple[SlotStock, ...], bool] = (None, (), False)
         self._catalogue_text = ""
         self._is_forked = False
+        self._no_room = False
         self._open_attempts = 0
         self._clear_up_at: float | None = None
 
@@ -75,7 +78,10 @@ class Outlook:
 
     def _publish(self, state: State) -> None:
         stops = "sales.card" if self._open_attempts else ""
-        facts = {"open_attempts": self._open_attempts}
+        facts: dict[str, object] = {"open_attempts": self._open_attempts}
+        if self._no_room:
+            state, stops = State.ERROR, "sales"
+            facts["why"] = "the disk is nearly full: nothing is sold that might not be kept on record; make room"
         self._board.publish(Health(part="sale", state=state, at=self._clock.now_utc(), stops=stops, facts=facts))
 
     def _ask(self, terminal: Terminal, *, busy: bool) -> tuple[TenderState, ...]:
@@ -106,6 +112,11 @@ class Outlook:
             return self._rows
         self._rows_at = elapsed
         self._is_forked = self._journal.forked() != ""
+        no_room = self._journal.room() is Level.STOP
+        if no_room is not self._no_room:
+            self._no_room = no_room
+            log.log(logging.ERROR if no_room else logging.INFO, "disk_room", sells=not no_room)
+            self._publish(State.WARNING if self._open_attempts else State.OK)
         with self._journal.read() as connection:
             text = granted.catalogue_text(connection)
             catalogue = self._rows[0]
@@ -134,7 +145,7 @@ class Outlook:
         tenders: tuple[TenderState, ...],
     ) -> Situation:
         blocked: BlockReason | None = None
-        if self._is_forked:  # the hub knows another past of this device: what is sold now could not be kept on record
+        if self._no_room or self._is_forked:  # what is sold now could perhaps not be written down
             blocked = BlockReason.JOURNAL
         elif catalogue is None or not numbers_left:
             blocked = BlockReason.NO_CATALOGUE

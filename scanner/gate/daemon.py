@@ -26,6 +26,8 @@ from scanner.gate.sockets import Listener
 from scanner.gate.store import Store
 from scanner.view import PACKET_BYTES_MAX as VIEW_BYTES_MAX
 from scanner.view import GateView, KeyPress, ViewError
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS
+from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -39,6 +41,7 @@ TURN_S = 0.5
 HEALTH_EVERY_S = 5.0
 READY_EVERY_S = 2.0
 MEND_EVERY_S = 30.0
+PRUNE_EVERY_S = 600.0
 CHAIN_AGAIN_EVERY_S = 2.0
 READ_AGE_S_MAX = 3.0
 """Frames are stamped by the same machine; an older read belongs to a guest who has walked on."""
@@ -166,11 +169,22 @@ class Gate:
         try:
             self._mend_journal()
             self._lane.store.refresh()
+            if self._due("prune", PRUNE_EVERY_S):
+                self._prune()
             self._front.line.unsent = self._lane.store.journal.unsent()
             self._front.line.heard_at = self._heard_at()
             self._screens.send(self._front.ready().to_packet())
         except DBAPIError as error:
             _log.error("journal_unread", why=str(error.orig))
+
+    def _prune(self) -> None:
+        """Old scans that are safe elsewhere, between two guests. A full disk keeps them: then there is nothing to write with either."""
+        journal = self._lane.store.journal
+        days = KEPT_DAYS if journal.room() is Level.AMPLE else LOW_KEPT_DAYS
+        with suppress(NotDurable, JournalDamaged), ledger.durable(journal) as connection:
+            gone = ledger.prune(connection, journal, before=self._clock.now_utc() - timedelta(days=days))
+            if gone:
+                _log.info("pruned", scans=gone)
 
     def _mend_journal(self) -> None:
         """On with another journal where the hub contradicts this one, or where somebody has set it aside under us.
@@ -220,6 +234,9 @@ class Gate:
         }
         if self._set_aside is not None:
             facts["journal_set_aside"] = self._set_aside.path.name
+        room = store.journal.room()
+        if room is not Level.AMPLE:
+            facts["room"] = room
         at = self._clock.now_utc()
         if store.known.catalogue is None:
             return Health(part="gate", state=State.ERROR, at=at, stops="admit", facts=facts)
@@ -227,7 +244,7 @@ class Gate:
             return Health(
                 part="gate", state=State.ERROR, at=at, stops="admit", facts={**facts, "journal": "unwritable"}
             )
-        troubled = store.cache_trouble or self._set_aside is not None or self._interrupted
+        troubled = room is not Level.AMPLE or store.cache_trouble or self._set_aside is not None or self._interrupted
         return Health(part="gate", state=State.WARNING if troubled else State.OK, at=at, facts=facts)
 
     def _open_lane(self, *, condemned: str = "", once_more: bool = False) -> None:

@@ -11,15 +11,16 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, event, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, event, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from scanner.gate.answer import Taken, taken_of_row
 from scanner.gate.errors import JournalDamaged, NotDurable
 from scanner.gate.tables import pending, scan_number
-from sync.journal import Journal
+from sync.journal import Journal, operation
 from sync.operation import Admission, Mode, Refusal, Release, ReleaseReason
+from sync.pruning import covered_seq
 from tickets.admission import Reason, Verdict, VerdictKind
 from tickets.ids import OpId
 
@@ -230,6 +231,30 @@ def interrupted_count(connection: Connection) -> int:
 def units_since(connection: Connection, since: datetime) -> int:
     """Units this gate has let in since an instant, given-back ones left out."""
     return int(connection.scalar(_ENTERED, {"since": since.isoformat()}) or 0)
+
+
+def prune(connection: Connection, journal: Journal, *, before: datetime, rows_max: int = 2000) -> int:
+    """Let go of settled scans from before an instant that every cache of this device holds. How many.
+
+    A row is laid over the cache until the *downloaded* cursor has passed what the hub named with its answer (sync.pruning); earlier a
+    ticket would flicker back to unused. An operation that is not here any more was deleted by the same rule, or was carried over from
+    a journal that was put away: then the first operation of this one, which came after it, must have passed.
+    """
+    passed = covered_seq(connection, journal.incarnation)
+    if passed < 1:
+        return 0
+    waits = (
+        select(operation.c.op)
+        .where(operation.c.op == pending.c.op)
+        .where((operation.c.incarnation != journal.incarnation) | (operation.c.seq > passed))
+    )
+    old = (
+        select(pending.c.op)
+        .where(pending.c.chained == 1, pending.c.interrupted == 0, pending.c.settled_at < before.isoformat())
+        .where(~waits.exists())
+        .limit(rows_max)
+    )
+    return int(connection.execute(delete(pending).where(pending.c.op.in_(old))).rowcount)
 
 
 def _append_release(
