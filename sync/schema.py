@@ -58,7 +58,8 @@ def bring_up(connection: Connection, owned: Owned) -> tuple[int, int]:
     Raises NewerFile before anything was changed.
     """
     _metadata.create_all(connection)
-    found = connection.scalar(select(tables_version.c.version).where(tables_version.c.owner == owned.owner))
+    noted = connection.scalar(select(tables_version.c.version).where(tables_version.c.owner == owned.owner))
+    found = noted
     if found is None:
         there = set(inspect(connection).get_table_names())
         found = 1 if there & set(owned.metadata.tables) else 0
@@ -72,7 +73,7 @@ def bring_up(connection: Connection, owned: Owned) -> tuple[int, int]:
     owned.metadata.create_all(connection)
     if owned.after is not None:
         owned.after(connection)
-    if found != owned.version:
+    if noted != owned.version:
         statement = upsert(tables_version).values(owner=owned.owner, version=owned.version)
         connection.execute(
             statement.on_conflict_do_update(index_elements=["owner"], set_={"version": statement.excluded.version})

@@ -191,4 +191,3 @@ def test_each_mutant_is_caught(
     mutant(monkeypatch)
     assert flickers(venue, [steps]) != []
     venue.close()
-

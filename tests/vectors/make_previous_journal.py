@@ -12,12 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from kiosk.payment.attempt import State
 from kiosk.payment.contract import AttemptId, Evidence, Method, OrderRef, Outcome, PayRequest
 from kiosk.sale.ledger import Ledger
 from kiosk.sale.tables import sale_order
 from scanner.gate import tables as gate_tables
-from sqlalchemy import insert
 from sync.operation import Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from tests.support.device import KID, gate, selling_kiosk
 from tickets.clock import SystemClock

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed, to_body
 from sync.protocol import LeaseRequest, Status
 from sync.upload import Uploader
 from tests.hubkit import Device, open_some_slots, seeded
+from tickets.clock import FixedClock
 
 
 def push(device: Device) -> None:
@@ -157,6 +159,32 @@ def test_a_sale_taken_back_doubts_and_what_is_owed(kiosk: Device, node: HubNode)
     push(kiosk)
     with node.read() as connection:
         assert today(connection, now=node.clock.now_utc()).doubts == ()
+
+
+def test_a_payment_that_began_and_was_never_heard_of_again_shows_up(
+    kiosk: Device, node: HubNode, clock: FixedClock
+) -> None:
+    """A kiosk that died with the card in the terminal: its replacement knows nothing, the office does."""
+    from hub.services.today import today
+
+    def begun(attempt: str, state: str = "begun") -> PaymentDoubt:
+        at = clock.now_utc().isoformat()
+        return PaymentDoubt(kiosk.random_bytes(16).hex(), at, attempt, "ab" * 10, 1800, "JPY", "card", state, "")
+
+    def shown() -> list[str]:
+        with node.read() as connection:
+            return [row.attempt for row in today(connection, now=node.clock.now_utc()).doubts]
+
+    kiosk.append(begun("dead"), begun("sold"), begun("declined"))
+    push(kiosk)
+    assert shown() == [], "a guest may still stand there"
+    kiosk.append(kiosk.sale(paid=Paid("card", attempt="sold")), begun("declined", "not_paid"))
+    push(kiosk)
+    clock.now += timedelta(minutes=6)
+    assert shown() == ["dead"]
+    kiosk.append(begun("dead", "not_paid"))
+    push(kiosk)
+    assert shown() == []
 
 
 def test_a_journal_that_began_anew_says_what_is_missing(kiosk: Device, node: HubNode) -> None:

@@ -125,7 +125,9 @@ def test_a_migrated_file_has_what_a_fresh_one_has(owned: Owned, state: StateDir,
     db = sqlite3.connect(before)
     there = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     db.close()
-    assert there & set(owned.metadata.tables), "the previous release had none of these tables: the test would show nothing"
+    assert there & set(owned.metadata.tables), (
+        "the previous release had none of these tables: the test would show nothing"
+    )
     assert shape(before, owned) == shape(tmp_path / "fresh.db", owned)
 
 
@@ -167,7 +169,9 @@ with open_engine(Path(sys.argv[1])).begin() as connection:
 def test_a_kill_in_the_middle_leaves_the_old_form_whole(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     db = sqlite3.connect(path)
-    db.executescript("PRAGMA journal_mode=WAL; CREATE TABLE thing (id INTEGER PRIMARY KEY); INSERT INTO thing VALUES (1)")
+    db.executescript(
+        "PRAGMA journal_mode=WAL; CREATE TABLE thing (id INTEGER PRIMARY KEY); INSERT INTO thing VALUES (1)"
+    )
     db.close()
     died = migrate(path, "die")
     assert died.returncode == -signal.SIGKILL
