@@ -147,7 +147,7 @@ class HubNode:
         try:
             with self.write() as connection:
                 answers = uploads.receive(connection, segment, sender=sender, now=now)
-                return Answers.of(answers, cursor=feed.cursor_here(connection))
+                return Answers.of(answers, cursor=feed.cursor_after_mine(connection))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)

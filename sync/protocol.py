@@ -179,8 +179,8 @@ class Cursor:
 def has_reached(cursor_text: str | None, mark_text: str) -> bool:
     """Whether a cache that stands at `cursor_text` holds everything that the feed had brought at `mark_text`.
 
-    Positions of one feed compare as numbers, or part by part where they have parts. Of two feeds (the hub was restored between)
-    nothing can be said, and what cannot be said is no.
+    Positions of one feed compare as numbers, transaction first where it has them; whose scope a cursor is of does not matter to
+    that. Of two feeds (the hub was restored between) nothing can be said, and what cannot be said is no.
     """
     if cursor_text is None:
         return False
@@ -188,8 +188,12 @@ def has_reached(cursor_text: str | None, mark_text: str) -> bool:
         cursor, mark = Cursor.decode(cursor_text), Cursor.decode(mark_text)
     except MessageError:
         return False
-    same = (cursor.epoch, cursor.scope) == (mark.epoch, mark.scope)
-    return same and cursor.position >= mark.position
+    return cursor.epoch == mark.epoch and _place(cursor) >= _place(mark)
+
+
+def _place(cursor: Cursor) -> tuple[int, int]:
+    xid: int = getattr(cursor, "xid", 0)
+    return xid, cursor.position
 
 
 @dataclass(frozen=True, slots=True)

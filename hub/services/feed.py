@@ -105,6 +105,11 @@ def cursor_here(connection: Connection) -> str:
     return Cursor(epoch(connection), position(connection)).encode()
 
 
+def cursor_after_mine(connection: Connection) -> str:
+    """A cursor that only who has the changes of the caller's own transaction can have reached."""
+    return cursor_here(connection)
+
+
 def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now: datetime) -> Page:
     """What changed after a cursor (None: everything). Raises CursorGone where the feed cannot go on, MessageError for no cursor."""
     here = epoch(connection)
