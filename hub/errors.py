@@ -79,3 +79,20 @@ class VenueMissing(HubError):
 
     error = "no_venue"
     status = 503
+
+
+class Busy(HubError):
+    """Too much to do at this moment: come again after `retry_after_s` whole seconds."""
+
+    error = "busy"
+    status = 503
+
+    def __init__(self, message: str = "the hub is busy; try again", *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooMany(Busy):
+    """More calls of one device than any device has reason for."""
+
+    status = 429

@@ -18,11 +18,13 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
+from hub.senders import Senders
 from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
+from sync.nonce import Nonces
 from sync.protocol import (
     Answer,
     EnrolRequest,
@@ -47,7 +49,8 @@ class HubNode:
         self.engine, self.key = engine, key
         self.clock, self.random_bytes = clock, random_bytes
         self.public = key.public_key().public_bytes_raw()
-        self.nonces = hop.NonceMemory(began=clock.now_utc())
+        self.nonces = Nonces(key)
+        self.senders = Senders(self.read, clock=clock)
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
@@ -66,25 +69,21 @@ class HubNode:
         with reading(self.engine) as connection:
             yield connection
 
-    def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
-        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
-        with self.read() as connection:
-            found: list[KnownDevice] = []
+    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
+        """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
 
-            def find_key(device_id: DeviceId) -> bytes | None:
-                known = devices.find(connection, device_id)
-                if known is None:
-                    return None
-                found.append(known)
-                return known.identity
-
-            device_id = hop.verify(message, body, find_key=find_key, nonces=self.nonces, now=self.clock.now_utc())
-        sender = found[0]
-        assert sender.device == device_id
+        Raises HopError; revoked devices are refused like unknown ones, by their own word.
+        """
+        if sender is None:
+            raise hop.HopError("device_unknown", "no such device here")
+        assert sender.device == claimed.device
+        hop.check(claimed, sender.identity)
+        now = self.clock.now_utc()
+        self.nonces.spend(claimed.device, claimed.nonce, now=now)
         if sender.revoked:
             raise hop.HopError("revoked", "this device was shut out at the hub")
         with self._lock:
-            self._contacts[device_id] = self.clock.now_utc()
+            self._contacts[claimed.device] = now
         return sender
 
     def look(self) -> int:
@@ -150,6 +149,7 @@ class HubNode:
     def revoke(self, device_id: DeviceId) -> None:
         with self.write() as connection:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
+        self.senders.forget(device_id)
 
 
 def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:

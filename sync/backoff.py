@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tickets.ids import RandomBytes
 
-FIRST_S, LAST_S = 0.2, 30.0
+FIRST_S, LAST_S = 0.5, 30.0
 
 
 class Backoff:

@@ -98,6 +98,10 @@ class HttpHub:
     def close(self) -> None:
         self._wire.close()
 
+    def expect(self, tls: Sequence[bytes] | None) -> None:
+        """Go by these pins from the next connection on: the hub has announced others."""
+        self._wire.expect(tls)
+
     @property
     def clock_offset_s(self) -> float:
         """Hub time minus this device's time, by the last answer."""
@@ -162,7 +166,8 @@ class HttpHub:
         """
         limits = (connect_s or self._connect_s, read_s or self._read_s)
         answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
-        if answer.status == 401 and _problem(answer).error == "nonce" and self._key is not None:
+        # `replayed`: sent again by the wire, because a kept connection closed before the first answer came.
+        if answer.status == 401 and self._key is not None and _problem(answer).error in ("nonce", "replayed"):
             answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
         if answer.status in good:
             return answer

@@ -22,7 +22,7 @@ from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
+from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
@@ -41,6 +41,8 @@ LOOK_S = 1.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
+TLS_KEY = "tls_key"
+"""What health says where something answers that does not hold the hub's TLS key."""
 OFFLINE_WARNING_S = 60.0
 
 log = structlog.get_logger()
@@ -162,6 +164,7 @@ class Shared:
             key=self.state.identity_key(),
             clock=self.clock,
             random_bytes=self.random_bytes,
+            tls=self.state.hub_pins(self.identity),
             connect_timeout_s=self.settings.connect_timeout_s,
             read_timeout_s=self.settings.read_timeout_s,
         )
@@ -203,8 +206,8 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, backoff.failed()
-            _not_reached(shared, "push", error)
+            failing, pause_s = True, backoff.failed(error)
+            _not_reached(shared, "push", error, hub)
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
@@ -289,8 +292,8 @@ def pull(shared: Shared) -> None:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
         except (HubUnreachable, HubRefused, MessageError) as error:
-            failing, pause_s = True, backoff.failed()
-            _not_reached(shared, "pull", error)
+            failing, pause_s = True, backoff.failed(error)
+            _not_reached(shared, "pull", error, hub)
         except DBAPIError as error:  # the journal was in somebody's hands for too long, or is being set aside
             opened, pause_s = None, max(0.2, backoff.failed())
             log.warning("journal_unusable", error=str(error.orig))
@@ -344,10 +347,13 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
         shared.ring(SYNC_BELL)  # new slots may want a lease
 
 
-def _not_reached(shared: Shared, who: str, error: Exception) -> None:
+def _not_reached(shared: Shared, who: str, error: Exception, hub: HttpHub) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubKeyWrong):
+        word = TLS_KEY
+        hub.expect(shared.state.hub_pins(shared.identity))  # the other thread may have heard of a new key meanwhile
     before = shared.news.refused
-    if isinstance(error, HubRefused):
+    if word:
         shared.tell(refused=word)
     if word != before or not word:
         log.warning("not_reached", thread=who, error=str(error))

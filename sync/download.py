@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, granted_copy, grants
+from sync import granted, granted_copy, grants, tls
 from sync.cache import FEED_TABLES, Cache
 from sync.client import Hub
 from sync.errors import CacheBroken, HubRefused, MessageError
@@ -149,14 +149,28 @@ class Downloader:
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
         if not grants.has_grants(page):
             return grants.Applied()
+        wrong = self._take_pins(page)
         with self._journal.write() as connection:
             applied = grants.apply(connection, page, self._identity)
+            applied = replace(applied, left_out=applied.left_out + wrong)
             if applied.changed and {"document", "key"} & set(applied.seen):
                 granted_copy.keep(self._state, connection)
         if building:
             for table, keys in applied.seen.items():
                 self._seen.setdefault(table, set()).update(keys)
         return applied
+
+    def _take_pins(self, page: Page) -> tuple[str, ...]:
+        """The hub's statement about its TLS keys goes beside the identity, where whoever connects next finds it. What was wrong with it."""
+        wrong = []
+        for part in page.tables:
+            for row in part.as_mappings() if part.table == "document" else ():
+                if row.get("name") == tls.DOCUMENT:
+                    try:
+                        self._state.take_pins(str(row.get("text")), self._identity)
+                    except MessageError as error:
+                        wrong.append(str(error))
+        return tuple(wrong)
 
     def _broken(self, why: str, *, building: bool) -> None:
         if building:

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sync.nonce import NONCE_CHARS_MAX, HopError, Nonces
+from sync.nonce import NONCE_CHARS_MAX, Nonces
+from sync.nonce import HopError as HopError
 from tickets.ids import DeviceId
 
 TAG = "kaisatsu-1"

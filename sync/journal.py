@@ -201,8 +201,10 @@ class Journal:
             done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
         return (0 if head is None else head.seq) - (0 if done is None else done.seq)
 
-    def next_segment(self, state: StateDir) -> Segment | None:
-        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered."""
+    def next_segment(self, state: StateDir, *, operations_max: int = SEGMENT_OPERATIONS_MAX) -> Segment | None:
+        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered. One that is cut now
+        has `operations_max` operations at most; one that was cut before stays as it is.
+        """
         if not self.unsent():
             return None  # looked at without the write lock: an idle uploader must not stand in a gate's way
         incarnation = self.incarnation
@@ -215,6 +217,7 @@ class Journal:
             bodies = self._bodies(connection, incarnation, seq + 1, stored.last if stored is not None else None)
             if stored is not None:
                 return self._segment(stored, bodies)
+            bodies = bodies[:operations_max]
             fresh = cut(
                 device=self.device,
                 incarnation=incarnation,

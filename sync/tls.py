@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -32,6 +31,8 @@ DOCUMENT = "tls"
 
 def pin_of(certificate_der: bytes) -> bytes:
     """SHA-256 of a certificate's SubjectPublicKeyInfo. Raises ValueError for what is no certificate."""
+    from cryptography import x509  # only where a certificate is looked at: gates without TLS do without it
+
     key = x509.load_der_x509_certificate(certificate_der).public_key()
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 

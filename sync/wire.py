@@ -43,13 +43,18 @@ class Connection:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"{url}: http(s)://HOST:PORT is expected")
         self.tls = parts.scheme == "https"
-        if self.tls != bool(pins):
-            raise ValueError(f"{url}: https goes with the pin of its key, http with none")
+        self._url = url
         self._host, self._port = parts.hostname, parts.port or (443 if self.tls else 80)
-        self._pins = tuple(pins or ())
+        self.expect(pins)
         self._context = tls.client_context() if self.tls else None
         self._socket: socket.socket | None = None
         self._rest = b""
+
+    def expect(self, pins: Sequence[bytes] | None) -> None:
+        """The keys that the next connection may meet. Raises ValueError."""
+        if self.tls != bool(pins):
+            raise ValueError(f"{self._url}: https goes with the pin of its key, http with none")
+        self._pins = tuple(pins or ())
 
     def close(self) -> None:
         if self._socket is not None:
@@ -98,7 +103,10 @@ class Connection:
         return bool(self._rest or poll.poll(0))
 
     def _open(self, connect_s: float) -> None:
-        plain = socket.create_connection((self._host, self._port), timeout=connect_s)
+        try:
+            plain = socket.create_connection((self._host, self._port), timeout=connect_s)
+        except TimeoutError as error:
+            raise HubUnreachable("no line to the hub") from error  # says nothing of how much the hub can take
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is None:

@@ -6,10 +6,13 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
 
+from hub.node import HubNode
+from hub.services.devices import KnownDevice
 from hub.services.ledger import EPOCH
-from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, node_of
+from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
+from hub.web.hot import HotCall, Work, hot_route
+from hub.web.lanes import Rank
 from hub.web.wakeup import Wakeup
 from sync import protocol
 from sync.claim import ClaimMessage, answer_to_row
@@ -29,14 +32,14 @@ from sync.state import Role
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
 Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
-Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
 
 
 @router.post(protocol.ENROL, dependencies=[Depends(Anyone())])
 async def enrol(request: Request) -> dict[str, Any]:
     """One-time token in, signed answer out; the token is the authentication."""
-    message = EnrolRequest.from_json(await bounded_body(request))
-    return (await run_in_threadpool(node_of(request).enrol, message)).to_row()
+    message = EnrolRequest.from_json(await bounded_body(request.receive))
+    node = node_of(request)
+    return (await lanes_of(request).run(Rank.UPLOAD, lambda: node.enrol(message))).to_row()
 
 
 @router.get(protocol.CHANGES)
@@ -47,46 +50,56 @@ async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
     limit = int(_number(request, "limit", default=1000, limit=PAGE_ROWS_MAX))
     deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=WAIT_S_MAX)
     wakeup: Wakeup = request.app.state.wakeup
-    node = node_of(request)
-    while True:
-        page = await run_in_threadpool(lambda: node.changes(cursor, rows_max=limit))
-        left_s = deadline_s - time.monotonic()
-        if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
-            return page.to_row()
-        await wakeup.wait(timeout_s=left_s)
+    node, lanes = node_of(request), lanes_of(request)
+    with wakeup.listening() as listener:
+        while True:
+            listener.looking()
+            page = await lanes.read(lambda: node.changes(cursor, rows_max=limit))
+            left_s = deadline_s - time.monotonic()
+            if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
+                return page.to_row()
+            await listener.wait(timeout_s=left_s)
 
 
-@router.post(protocol.OPERATIONS)
-async def operations(request: Request, call: AnyDevice) -> dict[str, Any]:
-    segment = segment_from_json(call.body)
-    answers = await run_in_threadpool(lambda: node_of(request).operations(segment, sender=call.sender))
-    return answers_to_row(answers)
+def _operations(body: bytes) -> Work:
+    segment = segment_from_json(body)
+    return lambda node, sender: answers_to_row(node.operations(segment, sender=sender))
 
 
-@router.post(protocol.CLAIM)
-async def claim(request: Request, call: Gate) -> dict[str, Any]:
-    message = ClaimMessage.from_json(call.body)
-    answer = await run_in_threadpool(lambda: node_of(request).claim(message, sender=call.sender))
-    return answer_to_row(message.op, answer, epoch=EPOCH)
+def _claim(body: bytes) -> Work:
+    message = ClaimMessage.from_json(body)
+    return lambda node, sender: answer_to_row(message.op, node.claim(message, sender=sender), epoch=EPOCH)
 
 
-@router.post(protocol.RELEASE)
-async def release(request: Request, call: Gate) -> dict[str, Any]:
-    message = ReleaseMessage.from_json(call.body)
-    await run_in_threadpool(lambda: node_of(request).release(message, sender=call.sender))
-    return {"protocol": protocol.VERSION}
+def _release(body: bytes) -> Work:
+    message = ReleaseMessage.from_json(body)
+
+    def work(node: HubNode, sender: KnownDevice) -> dict[str, Any]:
+        node.release(message, sender=sender)
+        return {"protocol": protocol.VERSION}
+
+    return work
+
+
+HOT = (
+    hot_route(protocol.CLAIM, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _claim)),
+    hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
+    hot_route(protocol.OPERATIONS, HotCall(FromDevice(), Rank.UPLOAD, _operations, large=True)),
+)
 
 
 @router.post(protocol.LEASE)
 async def lease(request: Request, call: Kiosk) -> dict[str, Any]:
     wanted = LeaseRequest.from_json(call.body)
-    return (await run_in_threadpool(lambda: node_of(request).lease(wanted, sender=call.sender))).to_row()
+    node = node_of(request)
+    return (await lanes_of(request).run(Rank.UPLOAD, lambda: node.lease(wanted, sender=call.sender))).to_row()
 
 
 @router.post(protocol.TELEMETRY)
 async def telemetry(request: Request, call: AnyDevice) -> dict[str, Any]:
     message = Telemetry.from_json(call.body)
-    await run_in_threadpool(lambda: node_of(request).telemetry(message, sender=call.sender))
+    node = node_of(request)
+    await lanes_of(request).run(Rank.REST, lambda: node.telemetry(message, sender=call.sender))
     return {"protocol": protocol.VERSION}
 
 
