@@ -30,6 +30,7 @@ CONTENTS = {
         "hub serve": "Serve devices and the office",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
+        "hub tls": "Show or change the hub's TLS key",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk or a gate of a venue",
@@ -163,12 +164,31 @@ def emulate(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "emulators", *context.args])  # noqa: S606 our own interpreter
 
 
+DatabaseOption = Annotated[str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")]
+KeyFileOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--key-file", help="The hub's signing key; without it beside the SQLite file, as FILE.key."),
+]
+TlsCertOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--tls-cert", help="Certificate chain, PEM, in place of the hub's own."),
+]
+
+
 @hub.command("serve", help="Serve devices and office; prints one JSON line when ready.")
 def hub_serve(
-    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")],
-    listen: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8443",
-    tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,  # noqa: UP045
+    database: DatabaseOption,
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen", help="HOST:PORT; port 0 takes a free one. Beyond loopback with TLS, by a key of its own."
+        ),
+    ] = "127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes; more than 1 with PostgreSQL.")] = 1,
+    tls_cert: TlsCertOption = None,
     tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its key, PEM.")] = None,  # noqa: UP045
+    tls: Annotated[bool, typer.Option("--tls", help="TLS also on loopback.")] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Without TLS also beyond loopback: something else protects the line.")
     ] = False,
@@ -178,7 +198,15 @@ def hub_serve(
     host, port = _address(listen)
     _run_hub(
         lambda: serve(
-            database_url=database, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+            database_url=database,
+            host=host,
+            port=port,
+            key_file=key_file,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            force_tls=tls,
+            insecure=insecure,
+            workers=workers,
         )
     )
 
@@ -188,14 +216,14 @@ def hub_serve(
     help="Put a made-up venue into a hub; prints links for a kiosk and a gate, and the office's password. Again: new links, a new password.",
 )
 def hub_seed(
-    database: Annotated[
-        str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")
-    ] = "sqlite:///hub.db",
+    database: DatabaseOption = "sqlite:///hub.db",
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    tls_cert: TlsCertOption = None,
 ) -> None:
     from hub.command import seed
 
-    _run_hub(lambda: seed(database_url=database, base_url=url))
+    _run_hub(lambda: seed(database_url=database, base_url=url, key_file=key_file, tls_cert=tls_cert))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")
@@ -203,15 +231,41 @@ def hub_link(
     role: Annotated[str, typer.Option("--role", help="kiosk or gate")],
     label: Annotated[str, typer.Option("--label", help="What people call it: K3, B")],
     at_gate: Annotated[Optional[str], typer.Option("--gate", help="For a gate: its place in the catalogue.")] = None,  # noqa: UP045
-    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    database: DatabaseOption = "sqlite:///hub.db",
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    tls_cert: TlsCertOption = None,
 ) -> None:
     from hub.command import link
     from sync.state import Role
 
     if role not in list(Role):
         _stop(f"--role {role}: not one of: {', '.join(Role)}")
-    _run_hub(lambda: link(database_url=database, base_url=url, role=Role(role), label=label, gate=at_gate))
+    _run_hub(
+        lambda: link(
+            database_url=database,
+            base_url=url,
+            role=Role(role),
+            label=label,
+            gate=at_gate,
+            key_file=key_file,
+            tls_cert=tls_cert,
+        )
+    )
+
+
+@hub.command(
+    "tls",
+    help="The hub's own TLS key. STEP: show; announce the next one to all devices; change to it (from the next start on); forget the old one.",
+)
+def hub_tls(
+    step: Annotated[str, typer.Argument(metavar="STEP", help="show, announce, change or forget; in this order.")],
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.command import change_tls_key
+
+    _run_hub(lambda: change_tls_key(database_url=database, step=step, key_file=key_file))
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")

@@ -174,7 +174,10 @@ class HttpHub:
         if 400 <= answer.status < 500 and answer.status != 429:
             problem = _problem(answer)
             raise HubRefused(
-                f"the hub refused: {problem.detail}", status=answer.status, error=problem.error, known_seq=problem.known_seq
+                f"the hub refused: {problem.detail}",
+                status=answer.status,
+                error=problem.error,
+                known_seq=problem.known_seq,
             )
         raise HubUnreachable(
             f"the hub answered {answer.status}", retry_after_s=_retry_after_s(answer), slow=answer.status in (429, 503)

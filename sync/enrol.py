@@ -59,9 +59,13 @@ def parse_link(text: str) -> EnrolLink:
     except (ValueError, KeyError) as error:
         raise EnrolError("not an enrolment link; http(s)://HOST:PORT/enrol?token=...&key=... is expected") from error
     if parts.scheme == "https" and pin is None:
-        raise EnrolError("this link leads to https without saying whose key is expected there (&tls=...); make a new one at the hub")
+        raise EnrolError(
+            "this link leads to https without saying whose key is expected there (&tls=...); make a new one at the hub"
+        )
     if parts.scheme == "http" and pin is not None:
-        raise EnrolError("this link expects a TLS key (&tls=...) at http, where there is none; make a new one at the hub")
+        raise EnrolError(
+            "this link expects a TLS key (&tls=...) at http, where there is none; make a new one at the hub"
+        )
     return EnrolLink(f"{parts.scheme}://{parts.netloc}", query["token"][0], key, pin)
 
 

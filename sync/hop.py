@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sync.nonce import NONCE_CHARS_MAX, Nonces
-from sync.nonce import HopError as HopError
+from sync.nonce import HopError as HopError  # noqa: PLC0414  it is this module's error as well
 from tickets.ids import DeviceId
 
 TAG = "kaisatsu-1"
@@ -62,7 +62,9 @@ class Target:
             and _PATH.fullmatch(self.path)
             and _QUERY.fullmatch(self.query)
         ):
-            raise HopError("signature", "a request's method, host, path or query is spelled in a way that is not signed here")
+            raise HopError(
+                "signature", "a request's method, host, path or query is spelled in a way that is not signed here"
+            )
 
     def base(self, digest: str, parameters: str) -> bytes:
         """RFC 9421 2.5, for this profile. All of it is ASCII without line breaks by the patterns above."""
@@ -91,7 +93,9 @@ class Message:
             raise HopError("signature", "an absolute http or https URL is signed")
         if any(character <= " " for character in self.url):
             raise HopError("signature", "no URL")  # urlsplit drops line breaks without a word
-        return Target(self.method, authority(parts.netloc, tls=parts.scheme == "https", port=port), parts.path or "/", parts.query)
+        return Target(
+            self.method, authority(parts.netloc, tls=parts.scheme == "https", port=port), parts.path or "/", parts.query
+        )
 
 
 def authority(host: str, *, tls: bool, port: int | None = None) -> str:
@@ -136,7 +140,9 @@ class Claimed:
     base: bytes
 
 
-def read(target: Target, body: bytes, *, digest: str | None, signature_input: str | None, signature: str | None) -> Claimed:
+def read(
+    target: Target, body: bytes, *, digest: str | None, signature_input: str | None, signature: str | None
+) -> Claimed:
     """Read the three header fields of a request, each as its single field line; None where there is none.
 
     Raises HopError: unsigned, signature (anything but our profile, or another body).

@@ -66,7 +66,9 @@ class Nonces:
         found = _SHAPE.fullmatch(nonce)
         born = None if found is None else self._good.get(found[1])
         if found is None or born is None:
-            raise HopError("nonce", "signed over no nonce of this hub, or one too old; sign again over the one given here")
+            raise HopError(
+                "nonce", "signed over no nonce of this hub, or one too old; sign again over the one given here"
+            )
         mark = device + found[2].encode()
         with self._lock:
             seen = self._seen.setdefault(born, set())

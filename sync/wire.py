@@ -62,9 +62,7 @@ class Connection:
             self._socket = None
         self._rest = b""
 
-    def exchange(
-        self, head: bytes, body: bytes, *, connect_s: float, read_s: float, bytes_max: int
-    ) -> HttpAnswer:
+    def exchange(self, head: bytes, body: bytes, *, connect_s: float, read_s: float, bytes_max: int) -> HttpAnswer:
         """Send a request and take its whole answer. `head` ends with an empty line.
 
         Raises HubUnreachable; `slow` where a deadline passed. A connection that was closed while idle is opened once more: every call
@@ -169,7 +167,7 @@ class Connection:
         while True:
             length = int(self._line(deadline_s, read_s).partition(b";")[0], 16)
             size += length
-            if not 0 <= length or size > bytes_max:
+            if length < 0 or size > bytes_max:
                 raise HubUnreachable(f"an answer of more than {bytes_max} bytes")
             if length == 0:
                 while self._line(deadline_s, read_s):

@@ -73,9 +73,7 @@ class FromDevice(Access):
         state = request.app.state
         return DeviceCall(await self.sender(request.scope, body, state.node, state.lanes, state.allowance), body)
 
-    async def sender(
-        self, scope: Scope, body: bytes, node: HubNode, lanes: Lanes, allowance: Allowance
-    ) -> KnownDevice:
+    async def sender(self, scope: Scope, body: bytes, node: HubNode, lanes: Lanes, allowance: Allowance) -> KnownDevice:
         """Who signed this request, if they may call this and have not called too often. Raises HopError, NotAllowed, TooMany."""
         claimed = _claimed(scope, body)
         known = node.senders.held(claimed.device) or await lanes.read(lambda: node.senders.look(claimed.device))

@@ -57,7 +57,10 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
-        tasks = [asyncio.create_task(_beat(node, lanes, on_beat)), asyncio.create_task(wakeup.watch(lambda: _look(node, lanes)))]
+        tasks = [
+            asyncio.create_task(_beat(node, lanes, on_beat)),
+            asyncio.create_task(wakeup.watch(lambda: _look(node, lanes))),
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -72,7 +75,9 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
     app.router.routes.extend(sync_routes.HOT)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-    app.add_middleware(_Front, every_answer=app.state.every_answer, hot={route.path: route for route in sync_routes.HOT})
+    app.add_middleware(
+        _Front, every_answer=app.state.every_answer, hot={route.path: route for route in sync_routes.HOT}
+    )
     app.add_exception_handler(HubError, _refused)
     app.add_exception_handler(HopError, _refused)
     app.add_exception_handler(MessageError, _refused)

@@ -26,6 +26,8 @@ from sync.protocol import Problem
 
 log = structlog.get_logger()
 
+Fields = tuple[tuple[bytes, bytes], ...]
+NO_FIELDS: Fields = ()
 Work = Callable[[HubNode, KnownDevice], dict[str, Any]]
 
 
@@ -41,7 +43,7 @@ class HotCall(Marked):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["app"].state
-        status, row, more = 200, {}, ()
+        status, more = 200, NO_FIELDS
         try:
             body = await bounded_body(receive)
             node: HubNode = state.node
@@ -52,7 +54,7 @@ class HotCall(Marked):
         except (HopError, HubError, MessageError) as error:
             status, row, more = refusal(error, path=scope["path"])
         except (DBAPIError, PoolTimeout) as error:
-            log.error("database", path=scope["path"], error=type(error).__name__)
+            log.error("database", path=scope["path"], error=type(error).__name__)  # noqa: TRY400  its message names hosts
             status, row, more = refusal(Busy(retry_after_s=2), path=scope["path"])
         content = orjson.dumps(row)
         headers = [
@@ -65,12 +67,10 @@ class HotCall(Marked):
         await send({"type": "http.response.body", "body": content})
 
 
-def refusal(
-    error: Exception, *, path: str
-) -> tuple[int, dict[str, Any], tuple[tuple[bytes, bytes], ...]]:
+def refusal(error: Exception, *, path: str) -> tuple[int, dict[str, Any], Fields]:
     """Our own no, as the protocol says it: status, Problem, further headers."""
     known_seq = None
-    more: tuple[tuple[bytes, bytes], ...] = ()
+    more = NO_FIELDS
     match error:
         case HopError():
             status, word = 503 if error.error == "busy" else 401, error.error

@@ -138,7 +138,9 @@ _queries = st.one_of(
     st.text(_letters + "!$'()*,;:@/?&=+", max_size=24),
     st.text(max_size=8).map(quote),
 )
-_hosts = st.sampled_from(["hub.test", "hub.test:8200", "10.0.0.7:8443", "[::1]:8443", "[fe80::1]", "localhost:80", "HUB.Test:443"])
+_hosts = st.sampled_from(
+    ["hub.test", "hub.test:8200", "10.0.0.7:8443", "[::1]:8443", "[fe80::1]", "localhost:80", "HUB.Test:443"]
+)
 _urls = st.builds(
     lambda scheme, host, path, query: f"{scheme}://{host}{path}" + (f"?{query}" if query else ""),
     st.sampled_from(["http", "https"]),
