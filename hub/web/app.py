@@ -69,15 +69,14 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
     app.state.lanes, app.state.allowance = lanes, Allowance(node.clock)
-    app.state.every_answer = _every_answer(node)
+    every_answer = _every_answer(node, SECURITY_HEADERS)
+    app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
     app.include_router(office_routes.router)
     app.router.routes.extend(sync_routes.HOT)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-    app.add_middleware(
-        _Front, every_answer=app.state.every_answer, hot={route.path: route for route in sync_routes.HOT}
-    )
+    app.add_middleware(_Front, every_answer=every_answer, hot={route.path: route for route in sync_routes.HOT})
     app.add_exception_handler(HubError, _refused)
     app.add_exception_handler(HopError, _refused)
     app.add_exception_handler(MessageError, _refused)
@@ -102,9 +101,9 @@ async def _beat(node: HubNode, lanes: Lanes, on_beat: Callable[[], None]) -> Non
         await asyncio.sleep(BEAT_S)
 
 
-def _every_answer(node: HubNode) -> Callable[[], list[tuple[bytes, bytes]]]:
+def _every_answer(node: HubNode, security: Mapping[str, str]) -> Callable[[], list[tuple[bytes, bytes]]]:
     """The header fields that every answer has: security, the hub's clock, the nonce to sign the next request over."""
-    fixed = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+    fixed = [(name.lower().encode(), value.encode()) for name, value in security.items()]
     fixed.append((b"cache-control", b"no-store"))
     time_name, nonce_name = TIME_HEADER.lower().encode(), NONCE_HEADER.encode()
 

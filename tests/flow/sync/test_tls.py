@@ -17,7 +17,17 @@ from tests.flow.sync.processes import ROOT, DeviceProcess, HubProcess, line_of, 
 class TlsHub(HubProcess):
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "serve", "--database", self.database, "--listen", f"127.0.0.1:{self.port}", "--tls"],
+            [
+                sys.executable,
+                "-m",
+                "hub",
+                "serve",
+                "--database",
+                self.database,
+                "--listen",
+                f"127.0.0.1:{self.port}",
+                "--tls",
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -46,7 +56,9 @@ def test_a_hub_changes_its_tls_key_and_no_device_is_visited(tmp_path: Path, caps
 
     until(lambda: facts().get("last_contact"), why="the gate did not reach the hub over TLS")
     step("announce")
-    pins = until(lambda: (found := state.hub_pins(state.identity())) and len(found) == 2 and found, why="no statement came")
+    pins = until(
+        lambda: (found := state.hub_pins(state.identity())) and len(found) == 2 and found, why="no statement came"
+    )
     assert pins[0] == old
     step("change")
     hub.stop()

@@ -135,3 +135,41 @@ def test_half_the_answers_are_no_answer(kiosk: Device, node: HubNode) -> None:
     with pytest.raises(HubUnreachable):
         uploader(kiosk, Short(node, kiosk.identity.device)).step()
     assert kiosk.journal.unsent() == 2
+
+
+def test_segments_get_smaller_while_the_hub_has_too_much_to_do_and_grow_again(kiosk: Device) -> None:
+    class Tired(LocalHub):
+        sizes: list[int]
+
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            self.sizes.append(len(segment.bodies))
+            if len(self.sizes) <= 4:
+                raise HubUnreachable("the hub answered 503", slow=True, retry_after_s=1)
+            return super().operations(segment)
+
+    kiosk.append(*(kiosk.sale() for _ in range(599)))
+    hub = Tired(kiosk.hub.node, kiosk.identity.device)
+    hub.sizes = []
+    sending = uploader(kiosk, hub)
+    for _ in range(4):
+        with pytest.raises(HubUnreachable):
+            sending.step()
+    assert sending.batch.operations == 31
+    while sending.step().operations:
+        pass
+    assert hub.sizes == [500] * 5 + [81, 19], "what was cut once is sent as it was cut; what is cut later is smaller"
+    assert sending.batch.operations == 181
+    assert kiosk.journal.unsent() == 0
+
+
+def test_a_line_that_is_simply_not_there_makes_nothing_smaller(kiosk: Device) -> None:
+    class Away(LocalHub):
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            raise HubUnreachable("no line to the hub")
+
+    kiosk.append(kiosk.sale())
+    sending = uploader(kiosk, Away(kiosk.hub.node, kiosk.identity.device))
+    for _ in range(5):
+        with pytest.raises(HubUnreachable):
+            sending.step()
+    assert sending.batch.operations == 500
