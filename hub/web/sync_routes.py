@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
 
 from hub.node import HubNode
 from hub.services.devices import KnownDevice
 from hub.services.ledger import EPOCH
+from hub.web import openapi
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
 from hub.web.hot import HotCall, Work, hot_route
 from hub.web.lanes import Rank
@@ -114,3 +116,12 @@ def _number(request: Request, name: str, *, default: float, limit: float) -> flo
     if not 0 <= value < float("inf"):
         raise MessageError(f"'{name}' is a number from 0 to {limit:g}")
     return min(value, limit)
+
+
+@router.get(openapi.PATH, dependencies=[Depends(Anyone())])
+async def description() -> Response:
+    """All of these calls as OpenAPI."""
+    return Response(_DESCRIPTION, media_type="application/json")
+
+
+_DESCRIPTION = orjson.dumps(openapi.document())

@@ -94,7 +94,13 @@ def test_every_route_says_who_may_call_it_and_there_is_no_other(client: TestClie
         assert len(access_of(route)) == 1, f"{route.path} does not say who may call it"
     others = [route for route in _flat(client.app.routes) if not isinstance(route, Route)]  # type: ignore[attr-defined]
     assert [type(route) for route in others] == [Mount]
-    assert {path for _, path, _ in calls(client, Who.ANYONE)} == {"/", "/sign-in", "/language/ja", "/v1/enrol"}
+    assert {path for _, path, _ in calls(client, Who.ANYONE)} == {
+        "/",
+        "/sign-in",
+        "/language/ja",
+        "/v1/enrol",
+        "/v1/openapi.json",
+    }
 
 
 def test_every_device_route_refuses_everyone_but_its_devices(

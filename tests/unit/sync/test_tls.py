@@ -156,7 +156,7 @@ def test_who_shows_the_hubs_certificate_without_its_key_gets_no_handshake(pem: P
     stolen = pem.read_bytes()[pem.read_bytes().index(b"-----BEGIN CERT") :]
     mixed = tmp_path / "mixed.pem"
     mixed.write_bytes(theirs.read_bytes()[: theirs.read_bytes().index(b"-----BEGIN CERT")] + stolen)
-    with pytest.raises(ssl.SSLError, match="(?i)mismatch"):  # no TLS library serves that, so the attack ends here
+    with pytest.raises(ssl.SSLError, match=r"(?i)mismatch"):  # no TLS library serves that, so the attack ends here
         Server(mixed)
 
 
