@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
+from hub.database import reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
 from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
 from hub.services.devices import KnownDevice
@@ -34,10 +36,11 @@ from sync.protocol import (
     Telemetry,
 )
 from sync.state import write_durably
-from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes, TicketId
+
+_T = TypeVar("_T")
 
 
 class HubNode:
@@ -51,15 +54,22 @@ class HubNode:
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
-        with self.write() as connection:
-            feed.begin_epoch(connection, random_bytes)
+        run(engine, lambda connection: feed.begin_epoch(connection, random_bytes))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One durable transaction; whoever waits for the feed is woken after it."""
+        """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
         with self.engine.begin() as connection:
             yield connection
         self.on_change()
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Like `write`, and begun again where concurrent writers got in the way (hub.database.run): for the protocol's calls, which
+        mean the same however often they are made.
+        """
+        done = run(self.engine, work)
+        self.on_change()
+        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -98,10 +108,11 @@ class HubNode:
             return self._contacts.get(device_id)
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        with self.write() as connection:
-            return devices.enrol(
+        return self.transact(
+            lambda connection: devices.enrol(
                 connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
             )
+        )
 
     def changes(self, cursor: str | None, *, rows_max: int) -> Page:
         with self.read() as connection:
@@ -113,24 +124,22 @@ class HubNode:
             raise NotAllowed("a device sends its own operations")
         now = self.clock.now_utc()
         try:
-            with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+            return self.transact(lambda connection: uploads.receive(connection, segment, sender=sender, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
             raise
 
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
-        with self.write() as connection:
-            return ledger.claim(connection, message, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: ledger.claim(connection, message, device=sender.device, now=now))
 
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
-        with self.write() as connection:
-            ledger.give_back(connection, message, device=sender.device)
+        self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
-        with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: stock.lend(connection, wanted, device=sender.device, now=now))
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
         row = {
@@ -139,9 +148,12 @@ class HubNode:
             "received_at": tables.stamp(self.clock.now_utc()),
             "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
         }
-        with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
+
+        def keep(connection: Connection) -> None:
             connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
             connection.execute(insert(tables.telemetry), row)
+
+        run(self.engine, keep)  # nobody follows it, so nobody is woken
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
         with self.write() as connection:

@@ -41,6 +41,7 @@ from sync.protocol import (
     segment_to_row,
 )
 from sync.state import Identity, Role, StateDir
+from tests.support import postgres
 from tickets.admission import Denied, Granted, Passage
 from tickets.clock import FixedClock
 from tickets.code import TicketCode, sign
@@ -65,11 +66,25 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-def make_node(folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db") -> HubNode:
-    """A hub with the made-up venue. Its empty database is migrated once a test run and then copied: half a second each time."""
+ENGINES = ("sqlite", "postgresql")
+"""The hub's tests run on both."""
+
+
+def fresh_database(folder: Path, *, engine: str = "sqlite", name: str = "hub.db") -> str:
+    """The URL of an empty hub database. It is migrated once a test run and then copied: half a second each time."""
+    if engine == "postgresql":
+        return postgres.fresh_url()
     (folder / name).write_bytes(_migrated())
+    return f"sqlite:///{folder / name}"
+
+
+def make_node(
+    folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db", engine: str = "sqlite"
+) -> HubNode:
+    """A hub with the made-up venue, on one of ENGINES."""
+    url = fresh_database(folder, engine=engine, name=name)
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
-    node = HubNode(open_database(f"sqlite:///{folder / name}"), key, clock=clock, random_bytes=random_bytes)
+    node = HubNode(open_database(url), key, clock=clock, random_bytes=random_bytes)
     with node.write() as connection:
         venue.publish_catalogue(connection, VENUE, now=clock.now_utc())
     return node

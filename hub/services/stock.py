@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from hub.database import take_turns
 from hub.services import feed, venue
 from hub.tables import lease, short_block, slot, stamp, ticket
 from sync.protocol import BlockGrant, LeaseAnswer, LeaseRequest, SlotGrant
@@ -96,6 +97,7 @@ def _lend_slot(connection: Connection, name: str, quantity: int, *, who: _Holder
 
 def _lend_blocks(connection: Connection, length: int, count: int, *, who: _Holder, now: datetime) -> None:
     """Lend blocks until `who` holds `count` in force: new ones while there are any, then those that rested longest."""
+    take_turns(connection, "short blocks")
     day = _business_day(connection)
     mine = connection.execute(select(short_block).where(*_held_by(who), short_block.c.length == length)).all()
     held = sum(length != SIX or _prints_until(day, row) > now for row in mine)
