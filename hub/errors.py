@@ -30,6 +30,12 @@ class CursorGone(HubError):
     status = 410
 
 
+class SchemaTooOld(HubError):
+    """The device's software reads a form of the feed that is not served any more."""
+
+    error = "schema"
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 

@@ -20,12 +20,14 @@ from sqlalchemy import Connection, Engine, delete, insert
 from hub import tables
 from hub.database import reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, balance, devices, feed, ledger, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.protocol import (
+    CURSOR_SCHEMA,
+    SCOPE,
     Answer,
     EnrolRequest,
     LeaseAnswer,
@@ -54,6 +56,7 @@ class HubNode:
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
+        self._sums = balance.Memo()
         run(engine, lambda connection: feed.begin_epoch(connection, random_bytes))
 
     @contextmanager
@@ -114,9 +117,20 @@ class HubNode:
             )
         )
 
-    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
+    def changes(
+        self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA
+    ) -> Page:
+        now = self.clock.now_utc()
         with self.read() as connection:
-            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+            return feed.page(
+                connection,
+                cursor,
+                rows_max=rows_max,
+                now=now,
+                scope=scope,
+                schema=schema,
+                checksum=lambda same: balance.at(same, self._sums),
+            )
 
     def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""

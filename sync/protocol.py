@@ -32,9 +32,17 @@ PAGE_BYTES_MAX = 16 * 1024 * 1024
 PAGE_ROWS_MAX = 10_000
 WAIT_S_MAX = 60.0
 CURSOR_CHARS_MAX = 512
-CURSOR_SCHEMA = 1
+CURSOR_SCHEMA = 2
+"""The form of the feed. 1: no checksum, one scope. 2: checksum, a scope a role. A hub serves this one and the one before; a device
+reads both.
+"""
 SCOPE = "venue"
-"""There is one scope yet: everything of the venue."""
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    SCOPE: ("document", "key", "slot", "ticket", "used"),
+    "kiosk": ("document", "key", "slot", "ticket", "used"),
+    "gate": ("document", "key", "ticket", "used"),
+}
+"""Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
 
 
 class Status(StrEnum):
@@ -162,9 +170,14 @@ class Cursor:
     position: int
     scope: str = SCOPE
     schema: int = CURSOR_SCHEMA
+    xid: int = 0
+    """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
 
     def encode(self) -> str:
-        row = {"epoch": self.epoch, "position": self.position, "scope": self.scope, "schema": self.schema}
+        row: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "scope": self.scope}
+        row["schema"] = self.schema
+        if self.xid:
+            row["xid"] = self.xid
         return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
 
     @classmethod
@@ -173,7 +186,13 @@ class Cursor:
             if len(text) > CURSOR_CHARS_MAX:
                 raise ValueError(f"at most {CURSOR_CHARS_MAX} characters are allowed")
             row = _object(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
+            return cls(
+                _text(row, "epoch"),
+                _count(row, "position"),
+                _text(row, "scope"),
+                _count(row, "schema"),
+                _count(row, "xid") if "xid" in row else 0,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +210,22 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` is for later use."""
+    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` (sync.checksum) is what all
+    rows that the device has after this page must come to; None where the hub cannot say it for this very place. `schema` is the form of
+    cursor and rows.
+    """
 
     cursor: str
     more: bool
     tables: tuple[TableRows, ...]
     at: datetime
     checksum: str | None = None
+    schema: int = CURSOR_SCHEMA
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
+            "schema": self.schema,
             "cursor": self.cursor,
             "more": self.more,
             "at": self.at.isoformat(),
@@ -221,7 +245,8 @@ class Page:
                 more=_flag(row, "more"),
                 tables=tuple(_table(part) for part in _list(row, "tables")),
                 at=_instant(row, "at"),
-                checksum=row.get("checksum"),
+                checksum=None if row.get("checksum") is None else _text(row, "checksum", chars_max=64),
+                schema=_count(row, "schema") if "schema" in row else 1,
             )
 
 

@@ -57,7 +57,7 @@ def test_a_row_that_changed_often_comes_once_in_its_latest_form_and_a_gone_one_a
 
 @pytest.mark.parametrize(
     "change",
-    [{"epoch": "other"}, {"scope": "other"}, {"schema": 99}, {"position": 10**9}],
+    [{"epoch": "other"}, {"scope": "other"}, {"schema": 99}, {"position": 10**9, "xid": 10**9}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_cursor_that_cannot_go_on_is_gone(kiosk: Device, node: HubNode, change: dict[str, object]) -> None:
