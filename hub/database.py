@@ -123,6 +123,17 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+@contextmanager
+def one_moment(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one moment and may write. On PostgreSQL it fails where another wrote the same rows since: for the hub's own
+    chores, of which one process at a time does any.
+    """
+    with engine.connect() as fresh:
+        connection = fresh.execution_options(isolation_level="REPEATABLE READ") if is_postgresql(engine) else fresh
+        with connection.begin():
+            yield connection
+
+
 def run(engine: Engine, work: Callable[[Connection], _T]) -> _T:
     """Run `work` in one durable transaction and return what it says. Where others got in its way it is rolled back and run again, at
     most ATTEMPTS_MAX times; so it must do nothing but talk to the database. A unique row that is still there the second time is no

@@ -36,6 +36,13 @@ class SchemaTooOld(HubError):
     error = "schema"
 
 
+class Unreported(HubError):
+    """The hub was restored, and this device has not said yet what it holds: /v1/rejoin comes first."""
+
+    error = "unreported"
+    status = 409
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
-from hub.database import reading, run
+from hub.database import one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, balance, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, balance, devices, feed, housekeeping, ledger, restore, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -33,6 +33,7 @@ from sync.protocol import (
     LeaseAnswer,
     LeaseRequest,
     Page,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
@@ -57,13 +58,19 @@ class HubNode:
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
         self._sums = balance.Memo()
-        run(engine, lambda connection: feed.begin_epoch(connection, random_bytes))
+        self.tombstone_days = housekeeping.TOMBSTONE_DAYS
+        self.chores = housekeeping.Kept()
+        self.restored: str | None = None
+        """Why this hub believes that its database was put back from a backup, if it does."""
+        self._wrote, self._marked = 1, 0
+        self.begin(None)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
         with self.engine.begin() as connection:
             yield connection
+        self._wrote += 1
         self.on_change()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
@@ -71,6 +78,7 @@ class HubNode:
         mean the same however often they are made.
         """
         done = run(self.engine, work)
+        self._wrote += 1
         self.on_change()
         return done
 
@@ -78,6 +86,44 @@ class HubNode:
     def read(self) -> Iterator[Connection]:
         with reading(self.engine) as connection:
             yield connection
+
+    def begin(self, seen: restore.Witness | None) -> None:
+        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it."""
+        now = self.clock.now_utc()
+        why = run(
+            self.engine,
+            lambda connection: restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen),
+        )
+        self.restored = why or self.restored
+
+    def begin_again(self, why: str) -> None:
+        """Somebody says that the database was put back."""
+        now = self.clock.now_utc()
+        self.transact(
+            lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now)
+        )
+
+    def witness(self) -> restore.Witness | None:
+        """What is to be written outside of the database; None where nothing happened since the last."""
+        wrote = self._wrote
+        if wrote == self._marked:
+            return None
+        made = run(self.engine, restore.move_mark)
+        self._marked = wrote
+        return made
+
+    def housekeep(self) -> housekeeping.Kept:
+        """One short step of the hub's chores. Raises DBAPIError."""
+        with one_moment(self.engine) as connection:
+            kept = housekeeping.step(connection, now=self.clock.now_utc(), tombstone_days=self.tombstone_days)
+        self.chores = self.chores if kept.busy else kept
+        if kept.repaired:
+            self.on_change()
+        return kept
+
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: restore.rejoin(connection, held, who=sender.device, now=now))
 
     def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
         """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
@@ -153,7 +199,12 @@ class HubNode:
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
         now = self.clock.now_utc()
-        return self.transact(lambda connection: stock.lend(connection, wanted, device=sender.device, now=now))
+
+        def lend(connection: Connection) -> LeaseAnswer:
+            restore.must_have_reported(connection, sender.device)
+            return stock.lend(connection, wanted, device=sender.device, now=now)
+
+        return self.transact(lend)
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
         row = {
@@ -164,6 +215,7 @@ class HubNode:
         }
 
         def keep(connection: Connection) -> None:
+            restore.must_have_reported(connection, sender.device)
             connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
             connection.execute(insert(tables.telemetry), row)
 

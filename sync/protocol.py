@@ -26,6 +26,7 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
+REJOIN = "/v1/rejoin"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -43,6 +44,11 @@ SCOPES: Mapping[str, tuple[str, ...]] = {
     "gate": ("document", "key", "ticket", "used"),
 }
 """Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
+
+
+def scope_of(role: Role) -> str:
+    """The scope of a device of this role."""
+    return role.value if role.value in SCOPES else SCOPE
 
 
 class Status(StrEnum):
@@ -292,6 +298,12 @@ def segment_from_json(text: bytes | str) -> Segment:
         )
 
 
+def known_from_json(text: bytes | str) -> int:
+    """The answer to a Rejoin: the last of this incarnation's operations that the hub has."""
+    with _reading("an answer to a rejoin"):
+        return _count(_object(text), "known_seq")
+
+
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
     return {
         "protocol": VERSION,
@@ -427,16 +439,43 @@ class LeaseAnswer:
                     SlotGrant(_text(item, "slot"), _count(item, "quantity"), _count(item, "free"))
                     for item in _list(row, "slots")
                 ),
-                blocks=tuple(
-                    BlockGrant(
-                        _count(item, "length"),
-                        _count(item, "first"),
-                        _count(item, "last"),
-                        None if item.get("until") is None else _instant(item, "until"),
-                    )
-                    for item in _list(row, "blocks")
-                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks")),
                 at=_instant(row, "at"),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
+    acknowledged, and all that it was lent in that incarnation.
+    """
+
+    incarnation: int
+    acknowledged: int
+    slots: tuple[tuple[str, int], ...] = ()
+    blocks: tuple[BlockGrant, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "incarnation": self.incarnation,
+            "acknowledged": self.acknowledged,
+            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "blocks": [block.to_row() for block in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Rejoin:
+        with _reading("what a device holds"):
+            row = _object(text)
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                acknowledged=_count(row, "acknowledged"),
+                slots=tuple(
+                    (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
+                    for item in _list(row, "slots", items_max=5_000)
+                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks", items_max=2_000)),
             )
 
 
@@ -552,6 +591,13 @@ def _list(row: Mapping[str, Any], key: str, *, items_max: int = 1_000_000) -> li
     if not isinstance(value, list) or len(value) > items_max:
         raise ValueError(f"'{key}' is a list of at most {items_max}")
     return value
+
+
+def _block(row: Mapping[str, Any]) -> BlockGrant:
+    length, first, last = _count(row, "length"), _count(row, "first"), _count(row, "last")
+    if length not in BLOCK_LENGTHS or not first <= last < 10**length:
+        raise ValueError("a block is a range of numbers of length 6 or 8")
+    return BlockGrant(length, first, last, None if row.get("until") is None else _instant(row, "until"))
 
 
 def _table(row: Mapping[str, Any]) -> TableRows:

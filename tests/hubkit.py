@@ -26,17 +26,20 @@ from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
+    CURSOR_SCHEMA,
     Answer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
     answers_to_row,
+    scope_of,
     segment_from_json,
     segment_to_row,
 )
@@ -109,14 +112,15 @@ class LocalHub:
 
     def __init__(self, node: HubNode, device: bytes | None = None) -> None:
         self.node, self.device = node, device
+        self.schema = CURSOR_SCHEMA
 
     def enrol(self, request: EnrolRequest) -> SignedText:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
         return SignedText.from_json(json.dumps(answer.to_row()))
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        self._sender()
-        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max))
+        scope = scope_of(self._sender().role)
+        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max, scope=scope, schema=self.schema))
         return Page.from_json(json.dumps(page.to_row()))
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]:
@@ -151,6 +155,10 @@ class LocalHub:
         if found is None or found.revoked:
             raise HubRefused("revoked", status=401, error="revoked")
         return found
+
+    def rejoin(self, held: Rejoin) -> int:
+        sender, said = self._sender(), Rejoin.from_json(json.dumps(held.to_row()))
+        return int(self._call(lambda: self.node.rejoin(said, sender=sender)))
 
     def _call(self, what: Callable[[], Any]) -> Any:
         try:
