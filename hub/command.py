@@ -17,10 +17,12 @@ from typing import Any
 import structlog
 import uvicorn
 
+from hub import witness
+from hub.backup import backup as copy_database
 from hub.database import open_database, sqlite_path
 from hub.errors import HubError
 from hub.node import HubNode, load_key
-from hub.services import accounts, devices, venue
+from hub.services import accounts, devices, restore, venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from sync.service import log as service_log
@@ -44,7 +46,11 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
             raise HubError("a database that is no SQLite file needs a key file of its own")
         key_file = path.with_name(path.name + ".key")
     engine = open_database(database_url)
-    return HubNode(engine, load_key(key_file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    node = HubNode(engine, load_key(key_file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    witness.watch(node, key_file)
+    if node.restored is not None:
+        log.error("restored", why=node.restored)
+    return node
 
 
 def serve(
@@ -214,6 +220,43 @@ def link(
     return line
 
 
+def backup(*, database_url: str, to: Path) -> dict[str, Any]:
+    """`kaisatsu hub backup`: print {"event": "backed_up", "file", "bytes"}. The key file is not in it. Raises HubError."""
+    line = {
+        "event": "backed_up",
+        "file": str(to),
+        "bytes": copy_database(database_url, to, now=SystemClock().now_utc()),
+    }
+    say(line)
+    return line
+
+
+def restored(
+    *, database_url: str, key_file: Path | None = None, again: bool = False, without: str | None = None, by: str = ""
+) -> dict[str, Any]:
+    """`kaisatsu hub restored`: whether the database was put back, and which kiosks have still to say what they hold; nothing is lent until
+    then. `again` says that it was put back where nothing else shows it; `without` gives one of them up, by name.
+
+    Prints {"event": "restored", "why", "awaited"}. Raises HubError.
+    """
+    node = open_node(database_url, key_file=key_file)
+    try:
+        if again:
+            node.begin_again("somebody said that this database was put back")
+            node.restored = node.restored or "as you said"
+        with node.write() as connection:
+            if without is not None:
+                if not by:
+                    raise HubError("--without needs --by: whoever gives a kiosk up is put on record")
+                restore.give_up_on(connection, without, by=by, now=node.clock.now_utc())
+            line = {"event": "restored", "why": node.restored, "awaited": list(restore.awaited(connection))}
+        witness.keep(node)
+    finally:
+        node.engine.dispose()
+    say(line)
+    return line
+
+
 def say(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
     sys.stdout.flush()
@@ -225,10 +268,16 @@ def main(argv: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m hub")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("serve", "seed", "link"):
+    for name in ("serve", "seed", "link", "backup", "restored"):
         command = commands.add_parser(name)
         command.add_argument("--database", required=True)
         command.add_argument("--key-file", type=Path)
+        if name == "backup":
+            command.add_argument("--to", type=Path, required=True)
+        if name == "restored":
+            command.add_argument("--again", action="store_true")
+            command.add_argument("--without")
+            command.add_argument("--by", default="")
         if name == "serve":
             command.add_argument("--listen", default="127.0.0.1:8200")
             command.add_argument("--tls-cert", type=Path)
@@ -256,6 +305,16 @@ def main(argv: Sequence[str]) -> int:
                 )
             case "seed":
                 seed(database_url=given.database, base_url=given.base_url, key_file=given.key_file)
+            case "backup":
+                backup(database_url=given.database, to=given.to)
+            case "restored":
+                restored(
+                    database_url=given.database,
+                    key_file=given.key_file,
+                    again=given.again,
+                    without=given.without,
+                    by=given.by,
+                )
             case "link":
                 link(
                     database_url=given.database,

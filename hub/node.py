@@ -62,6 +62,8 @@ class HubNode:
         self.chores = housekeeping.Kept()
         self.restored: str | None = None
         """Why this hub believes that its database was put back from a backup, if it does."""
+        self.witness_file: Path | None = None
+        """Where `hub.witness` writes how far this database has come; None for a hub without a file of its own."""
         self._wrote, self._marked = 1, 0
         self.begin(None)
 
@@ -99,9 +101,7 @@ class HubNode:
     def begin_again(self, why: str) -> None:
         """Somebody says that the database was put back."""
         now = self.clock.now_utc()
-        self.transact(
-            lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now)
-        )
+        self.transact(lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now))
 
     def witness(self) -> restore.Witness | None:
         """What is to be written outside of the database; None where nothing happened since the last."""
@@ -112,10 +112,11 @@ class HubNode:
         self._marked = wrote
         return made
 
-    def housekeep(self) -> housekeeping.Kept:
+    def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
         """One short step of the hub's chores. Raises DBAPIError."""
+        now = self.clock.now_utc()
         with one_moment(self.engine) as connection:
-            kept = housekeeping.step(connection, now=self.clock.now_utc(), tombstone_days=self.tombstone_days)
+            kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
         self.chores = self.chores if kept.busy else kept
         if kept.repaired:
             self.on_change()
@@ -163,9 +164,7 @@ class HubNode:
             )
         )
 
-    def changes(
-        self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA
-    ) -> Page:
+    def changes(self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA) -> Page:
         now = self.clock.now_utc()
         with self.read() as connection:
             return feed.page(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from hub.node import HubNode
 from hub.services.restore import Witness
 from sync.state import write_durably
 
@@ -26,13 +27,25 @@ def read(path: Path) -> Witness | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.error("witness_unreadable", file=path.name, error=str(error))
+        log.warning("witness_unreadable", file=path.name, error=str(error))
         return None
 
 
-def write(path: Path, witness: Witness) -> None:
-    """Several workers of one hub may write it; each names its own fresh file by the mark, and the latest wins."""
+def watch(node: HubNode, key_file: Path) -> None:
+    """At the hub's start: compare, and from then on keep the file beside this key."""
+    node.witness_file = path_beside(key_file)
+    node.begin(read(node.witness_file))
+    keep(node)
+
+
+def keep(node: HubNode) -> None:
+    """Write on how far the database has come, if it has moved. Of several workers the latest wins: it is never ahead of the database."""
+    if node.witness_file is None:
+        return
+    made = node.witness()
+    if made is None:
+        return
     try:
-        write_durably(path, witness.to_text().encode())
+        write_durably(node.witness_file, made.to_text().encode(), mode=0o600)
     except OSError as error:
-        log.error("witness_not_written", file=path.name, error=str(error))
+        log.warning("witness_not_written", file=node.witness_file.name, error=str(error))

@@ -22,7 +22,9 @@ _CHUNK = 500
 
 def begin(connection: Connection, held: Table) -> None:
     """For a cache without a row: every part is counted, and comes to nothing."""
-    connection.execute(insert(held), [{"table": name, "part": part, "sum": 0} for name in COLUMNS for part in range(PARTS)])
+    connection.execute(
+        insert(held), [{"table": name, "part": part, "sum": 0} for name in COLUMNS for part in range(PARTS)]
+    )
 
 
 def weigh(connection: Connection, target: Table, keys: Sequence[bytes]) -> Counter[int]:
@@ -45,7 +47,9 @@ def move(
         return
     sums = {
         row.part: row.sum
-        for row in connection.execute(select(held.c.part, held.c.sum).where(held.c.table == table, held.c.part.in_(changed)))
+        for row in connection.execute(
+            select(held.c.part, held.c.sum).where(held.c.table == table, held.c.part.in_(changed))
+        )
     }
     for part, total in sums.items():
         _put(connection, held, table, part, add(total, after.get(part, 0) - before.get(part, 0)))

@@ -222,7 +222,8 @@ def checksum(connection: Connection) -> int | None:
 
 def recount(connection: Connection, part: int) -> bool:
     """Count one of `sums.PARTS` parts of each table anew, in a transaction that may write. False: the file was changed by others."""
-    return all([sums.recount(connection, balance, target, part) for target in FEED_TABLES.values()])
+    agree = [sums.recount(connection, balance, target, part) for target in FEED_TABLES.values()]
+    return all(agree)
 
 
 def uncounted(connection: Connection) -> int:

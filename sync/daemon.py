@@ -387,7 +387,13 @@ def health(shared: Shared, *, now: datetime) -> Health:
     news = shared.news
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
-    if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out or _apart(news, now):
+    if (
+        age_s is None
+        or age_s > OFFLINE_WARNING_S + shared.settings.wait_s
+        or news.cache_problem
+        or news.left_out
+        or _apart(news, now)
+    ):
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"

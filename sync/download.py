@@ -16,17 +16,16 @@ from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
 from sync import granted, granted_copy, grants
+from sync.balance import PARTS
 from sync.cache import FEED_TABLES, Cache
+from sync.checksum import to_text
 from sync.client import Hub
 from sync.errors import CacheBroken, HubRefused, MessageError
 from sync.journal import Journal
-from sync.balance import PARTS
-from sync.checksum import to_text
 from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Page
 from sync.state import Identity, StateDir
 from sync.store import reading
 from tickets.clock import Clock
-
 
 HEAL_AGAIN_S = 600.0
 """A cache that differs from the hub is built anew, but not more often than this: if the new one differs too, people must look."""
@@ -146,7 +145,9 @@ class Downloader:
             self._begin_next()
             return Pulled(more=True)
         if page.schema not in (CURSOR_SCHEMA, CURSOR_SCHEMA - 1):
-            raise MessageError(f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}")
+            raise MessageError(
+                f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}"
+            )
         applied = self._grant(page, building=building)
         try:
             rows, total = _lay_down(target, page, cursor)

@@ -13,7 +13,6 @@ from sync.journal import Journal, anchor
 from sync.protocol import BlockGrant, Rejoin
 
 
-
 def holdings(journal: Journal) -> Rejoin:
     """All that this incarnation was lent, whether sold or not, and how far its operations were acknowledged."""
     with journal.read() as connection:
@@ -21,7 +20,9 @@ def holdings(journal: Journal) -> Rejoin:
         slots = [(held.slot.slot, held.quantity) for held in granted.slot_leases(connection) if held.quantity]
         table = granted.short_block
         blocks = [
-            BlockGrant(row.length, row.first, row.last, None if row.until is None else datetime.fromisoformat(row.until))
+            BlockGrant(
+                row.length, row.first, row.last, None if row.until is None else datetime.fromisoformat(row.until)
+            )
             for row in connection.execute(select(table).order_by(table.c.length, table.c.first))
         ]
     return Rejoin(journal.incarnation, acknowledged=done or 0, slots=tuple(slots), blocks=tuple(blocks))

@@ -100,9 +100,7 @@ def recount(connection: Connection, *, rows_max: int = FOLD_ROWS) -> list[tuple[
     range_ = [feed_digest.c.table == name, feed_digest.c.key > last]
     if not ended:
         range_.append(feed_digest.c.key <= keys[-1])
-    before = {
-        row.key.hex(): row.digest for row in connection.execute(select(feed_digest).where(*range_))
-    }
+    before = {row.key.hex(): row.digest for row in connection.execute(select(feed_digest).where(*range_))}
     now = _now(connection, name, [key.hex() for key in keys])
     wrong = [key for key in now.keys() | before.keys() if _signed(now.get(key)) != before.get(key)]
     if wrong:

@@ -19,7 +19,8 @@ from hub.tables import change, feed_time, meta
 TOMBSTONE_DAYS = 45
 """So long a device may be without a line and still go on from where it was."""
 TOMBSTONE_DAYS_MIN = 45
-ROWS = 5_000
+ROWS = 1_000
+"""A step holds the one writer's place on SQLite for some ten milliseconds at most."""
 TIME_MARK_S = 3_600
 STALLED_S = 60.0
 """A transaction that runs longer than this holds the feed for every device: somebody should look."""
@@ -45,8 +46,15 @@ class Kept:
         return {"horizon_age_s": round(self.horizon_age_s, 1), "repaired": self.repaired}
 
 
-def step(connection: Connection, *, now: datetime, tombstone_days: int = TOMBSTONE_DAYS, rows_max: int = ROWS) -> Kept:
-    """The connection must see one moment and may write (hub.database.one_moment)."""
+def step(
+    connection: Connection,
+    *,
+    now: datetime,
+    tombstone_days: int = TOMBSTONE_DAYS,
+    rows_max: int = ROWS,
+    walk: bool = True,
+) -> Kept:
+    """`walk`: look at the next stretch of the tables too. The connection must see one moment and may write (hub.database.one_moment)."""
     if not try_turn(connection, "housekeeping"):
         return Kept(busy=True)
     age_s = horizon_age_s(connection)
@@ -54,7 +62,7 @@ def step(connection: Connection, *, now: datetime, tombstone_days: int = TOMBSTO
         detail = f"a transaction has been running since {_minute(now - timedelta(seconds=age_s))}: no device hears of anything newer"
         attention.note_trouble(connection, device=None, kind="feed_stalled", detail=detail, now=now)
     folded = balance.fold(connection, rows_max=rows_max)
-    repaired = [] if folded == rows_max else balance.recount(connection, rows_max=rows_max)
+    repaired = [] if folded == rows_max or not walk else balance.recount(connection, rows_max=rows_max)
     if repaired:
         first = ", ".join(f"{table} {key}" for table, key in repaired[:3])
         detail = f"{len(repaired)} rows had changed without a word in the feed, and were put into it: {first}"
@@ -88,7 +96,9 @@ def _compact(connection: Connection, *, rows_max: int) -> int:
     superseded = (
         select(older.c.seq)
         .select_from(newer)
-        .join(older, (older.c.table == newer.c.table) & (older.c.key == newer.c.key) & _earlier(connection, older, newer))
+        .join(
+            older, (older.c.table == newer.c.table) & (older.c.key == newer.c.key) & _earlier(connection, older, newer)
+        )
         .where(newer.c.seq.in_([row.seq for row in found]))
     )
     gone = connection.execute(delete(change).where(change.c.seq.in_(superseded))).rowcount

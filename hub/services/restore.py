@@ -45,10 +45,11 @@ class Witness:
     @classmethod
     def from_text(cls, text: str) -> Witness:
         """Raises ValueError."""
-        row = json.loads(text)
-        if not isinstance(row, dict) or not isinstance(row.get("epoch"), str) or not isinstance(row.get("mark"), int):
-            raise ValueError("an object with epoch and mark is expected")
-        return cls(row["epoch"], row["mark"])
+        match json.loads(text):
+            case {"epoch": str(epoch), "mark": int(mark)}:
+                return cls(epoch, mark)
+            case _:
+                raise ValueError("an object with epoch and mark is expected")
 
 
 def begin(
@@ -106,9 +107,7 @@ def awaited(connection: Connection) -> tuple[str, ...]:
 def give_up_on(connection: Connection, label: str, *, by: str, now: datetime) -> None:
     """A person says that a device will never report: what it held is at risk. Raises NotFound."""
     rows = connection.scalars(
-        select(unreported.c.device)
-        .join(device, device.c.device == unreported.c.device)
-        .where(device.c.label == label)
+        select(unreported.c.device).join(device, device.c.device == unreported.c.device).where(device.c.label == label)
     ).all()
     if not rows:
         raise NotFound(f"no device '{label}' has still to report")
@@ -129,7 +128,9 @@ def rejoin(connection: Connection, message: Rejoin, *, who: DeviceId, now: datet
     mine = (chain.c.device == who, chain.c.incarnation == message.incarnation)
     known = int(connection.scalar(select(chain.c.seq).where(*mine)) or 0)
     if known < message.acknowledged:
-        detail = f"operations {message.incarnation}.{known + 1} to {message.acknowledged} were lost here and are sent again"
+        detail = (
+            f"operations {message.incarnation}.{known + 1} to {message.acknowledged} were lost here and are sent again"
+        )
         attention.note_trouble(connection, device=who, kind="restored", detail=detail, now=now)
     return known
 
@@ -197,4 +198,3 @@ def _home(connection: Connection) -> str:
 
 def _meta(connection: Connection, key: str) -> str | None:
     return connection.scalar(select(meta.c.value).where(meta.c.key == key))
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.database import is_postgresql
 from hub.errors import ChainGap, HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import office_routes, sync_routes
+from hub.web import chores, office_routes, sync_routes
 from hub.web.access import SignInFirst
+from hub.web.across import AcrossWorkers
 from hub.web.wakeup import Wakeup
 from sync.client import TIME_HEADER
 from sync.errors import MessageError
@@ -54,9 +56,22 @@ def create_app(node: HubNode) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
-        beat = asyncio.create_task(_beat(node))
+        across = AcrossWorkers(node.engine, wakeup.ring) if is_postgresql(node.engine) else None
+        if across is not None:
+            across.start()
+
+            def everywhere(here: Callable[[], None] = wakeup.ring, there: Callable[[], None] = across.tell) -> None:
+                here()
+                there()
+
+            node.on_change = everywhere
+        tasks = [asyncio.create_task(_beat(node)), asyncio.create_task(chores.run(node))]
         yield
-        beat.cancel()
+        for task in tasks:
+            task.cancel()
+        node.on_change = wakeup.ring
+        if across is not None:
+            await run_in_threadpool(across.stop)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy.dialects.postgresql.base import ischema_names
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from hub import tables
 from hub.node import HubNode, load_key
