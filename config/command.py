@@ -31,6 +31,8 @@ CONTENTS = {
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
         "hub tls": "Show or change the hub's TLS key",
+        "hub backup": "Copy the hub's SQLite database while it serves",
+        "hub restored": "After a restore: which kiosks have still to say what they hold",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk or a gate of a venue",
@@ -224,6 +226,37 @@ def hub_seed(
     from hub.command import seed
 
     _run_hub(lambda: seed(database_url=database, base_url=url, key_file=key_file, tls_cert=tls_cert))
+
+
+@hub.command("backup", help="Copy the hub's SQLite database to a new file while it serves. The key file is kept apart.")
+def hub_backup(
+    to: Annotated[Path, typer.Option("--to", help="The copy; must not be there yet.")],
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.command import backup
+
+    _run_hub(lambda: backup(database_url=database, to=to))
+
+
+@hub.command(
+    "restored",
+    help="After a database was put back: why the hub believes so, and which kiosks have still to say what they hold.",
+)
+def hub_restored(
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    key_file: Annotated[Optional[Path], typer.Option("--key-file", help="The hub's key.")] = None,  # noqa: UP045
+    again: Annotated[
+        bool, typer.Option("--again", help="It was put back, though nothing shows it: every device begins anew.")
+    ] = False,
+    without: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--without", help="Label of a device that will never report; what it held may be sold twice."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who says so; on record.")] = "",
+) -> None:
+    from hub.command import restored
+
+    _run_hub(lambda: restored(database_url=database, key_file=key_file, again=again, without=without, by=by))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")

@@ -19,10 +19,12 @@ import structlog
 import uvicorn
 
 from hub import tls as hub_tls
+from hub import witness
+from hub.backup import backup as copy_database
 from hub.database import open_database, sqlite_path
 from hub.errors import BadRequest, HubError
 from hub.node import HubNode, load_key
-from hub.services import accounts, devices, venue
+from hub.services import accounts, devices, restore, venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from hub.workers import WORKERS_MAX, WorkOrder, run_workers
@@ -61,7 +63,11 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
     """The hub over a database, migrated; its key stands beside a SQLite file unless named. Raises HubError."""
     file = key_file_of(database_url, key_file)
     engine = open_database(database_url)
-    return HubNode(engine, load_key(file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    node = HubNode(engine, load_key(file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    witness.watch(node, file)
+    if node.restored is not None:
+        log.error("restored", why=node.restored)
+    return node
 
 
 def serve(
@@ -303,6 +309,43 @@ def link(
     return line
 
 
+def backup(*, database_url: str, to: Path) -> dict[str, Any]:
+    """`kaisatsu hub backup`: print {"event": "backed_up", "file", "bytes"}. The key file is not in it. Raises HubError."""
+    line = {
+        "event": "backed_up",
+        "file": str(to),
+        "bytes": copy_database(database_url, to, now=SystemClock().now_utc()),
+    }
+    say(line)
+    return line
+
+
+def restored(
+    *, database_url: str, key_file: Path | None = None, again: bool = False, without: str | None = None, by: str = ""
+) -> dict[str, Any]:
+    """`kaisatsu hub restored`: whether the database was put back, and which kiosks have still to say what they hold; nothing is lent until
+    then. `again` says that it was put back where nothing else shows it; `without` gives one of them up, by name.
+
+    Prints {"event": "restored", "why", "awaited"}. Raises HubError.
+    """
+    node = open_node(database_url, key_file=key_file)
+    try:
+        if again:
+            node.begin_again("somebody said that this database was put back")
+            node.restored = node.restored or "as you said"
+        with node.write() as connection:
+            if without is not None:
+                if not by:
+                    raise HubError("--without needs --by: whoever gives a kiosk up is put on record")
+                restore.give_up_on(connection, without, by=by, now=node.clock.now_utc())
+            line = {"event": "restored", "why": node.restored, "awaited": list(restore.awaited(connection))}
+        witness.keep(node)
+    finally:
+        node.engine.dispose()
+    say(line)
+    return line
+
+
 def change_tls_key(*, database_url: str, step: str, key_file: Path | None = None) -> dict[str, Any]:
     """`kaisatsu hub tls STEP`: show; announce (make the next key, devices take both); change (serve with it from the next start); forget
     (devices take it alone). Prints {"event": "tls", "step", "pins": what devices take, "serves": what the file holds}. Raises HubError.
@@ -343,18 +386,25 @@ def main(argv: Sequence[str]) -> int:
         return work()
     parser = argparse.ArgumentParser(prog="python -m hub")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("serve", "seed", "link"):
+    for name in ("serve", "seed", "link", "backup", "restored"):
         command = commands.add_parser(name)
         command.add_argument("--database", dest="database_url", required=True)
         command.add_argument("--key-file", type=Path)
-        command.add_argument("--tls-cert", type=Path)
+        if name not in ("backup", "restored"):
+            command.add_argument("--tls-cert", type=Path)
+        if name == "backup":
+            command.add_argument("--to", type=Path, required=True)
+        if name == "restored":
+            command.add_argument("--again", action="store_true")
+            command.add_argument("--without")
+            command.add_argument("--by", default="")
         if name == "serve":
             command.add_argument("--listen", default="127.0.0.1:8200")
             command.add_argument("--tls-key", type=Path)
             command.add_argument("--tls", dest="force_tls", action="store_true")
             command.add_argument("--insecure", action="store_true")
             command.add_argument("--workers", type=int, default=1)
-        else:
+        if name in ("seed", "link"):
             command.add_argument("--base-url", default=DEFAULT_BASE_URL)
         if name == "link":
             command.add_argument("--role", type=Role, required=True)
@@ -368,6 +418,10 @@ def main(argv: Sequence[str]) -> int:
                 serve(host=host.strip("[]") or "127.0.0.1", port=int(port), **given)
             case "seed":
                 seed(**given)
+            case "backup":
+                backup(database_url=given["database_url"], to=given["to"])
+            case "restored":
+                restored(**given)
             case "link":
                 link(**given)
     except (HubError, ValueError) as error:

@@ -30,6 +30,19 @@ class CursorGone(HubError):
     status = 410
 
 
+class SchemaTooOld(HubError):
+    """The device's software reads a form of the feed that is not served any more."""
+
+    error = "schema"
+
+
+class Unreported(HubError):
+    """The hub was restored, and this device has not said yet what it holds: /v1/rejoin comes first."""
+
+    error = "unreported"
+    status = 409
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 

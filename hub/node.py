@@ -12,34 +12,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
+from hub.database import one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
 from hub.senders import Senders
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, balance, devices, feed, housekeeping, ledger, restore, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.nonce import Nonces
 from sync.protocol import (
+    CURSOR_SCHEMA,
+    SCOPE,
     Answer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
 )
 from sync.state import write_durably
-from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes, TicketId
+
+_T = TypeVar("_T")
 
 
 class HubNode:
@@ -54,20 +60,74 @@ class HubNode:
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
-        with self.write() as connection:
-            feed.begin_epoch(connection, random_bytes)
+        self._sums = balance.Memo()
+        self.tombstone_days = housekeeping.TOMBSTONE_DAYS
+        self.chores = housekeeping.Kept()
+        self.restored: str | None = None
+        """Why this hub believes that its database was put back from a backup, if it does."""
+        self.witness_file: Path | None = None
+        """Where `hub.witness` writes how far this database has come; None for a hub without a file of its own."""
+        self._wrote, self._marked = 1, 0
+        self.begin(None)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One durable transaction; whoever waits for the feed is woken after it."""
+        """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
         with self.engine.begin() as connection:
             yield connection
+        self._wrote += 1
         self.on_change()
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Like `write`, and begun again where concurrent writers got in the way (hub.database.run): for the protocol's calls, which
+        mean the same however often they are made.
+        """
+        done = run(self.engine, work)
+        self._wrote += 1
+        self.on_change()
+        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with reading(self.engine) as connection:
             yield connection
+
+    def begin(self, seen: restore.Witness | None) -> None:
+        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it."""
+        now = self.clock.now_utc()
+        why = run(
+            self.engine,
+            lambda connection: restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen),
+        )
+        self.restored = why or self.restored
+
+    def begin_again(self, why: str) -> None:
+        """Somebody says that the database was put back."""
+        now = self.clock.now_utc()
+        self.transact(lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now))
+
+    def witness(self) -> restore.Witness | None:
+        """What is to be written outside of the database; None where nothing happened since the last."""
+        wrote = self._wrote
+        if wrote == self._marked:
+            return None
+        made = run(self.engine, restore.move_mark)
+        self._marked = wrote
+        return made
+
+    def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
+        """One short step of the hub's chores. Raises DBAPIError."""
+        now = self.clock.now_utc()
+        with one_moment(self.engine) as connection:
+            kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
+        self.chores = self.chores if kept.busy else kept
+        if kept.repaired:
+            self.on_change()
+        return kept
+
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: restore.rejoin(connection, held, who=sender.device, now=now))
 
     def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
@@ -97,14 +157,24 @@ class HubNode:
             return self._contacts.get(device_id)
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        with self.write() as connection:
-            return devices.enrol(
+        return self.transact(
+            lambda connection: devices.enrol(
                 connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
             )
+        )
 
-    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
+    def changes(self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA) -> Page:
+        now = self.clock.now_utc()
         with self.read() as connection:
-            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+            return feed.page(
+                connection,
+                cursor,
+                rows_max=rows_max,
+                now=now,
+                scope=scope,
+                schema=schema,
+                checksum=lambda same: balance.at(same, self._sums),
+            )
 
     def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
@@ -112,24 +182,27 @@ class HubNode:
             raise NotAllowed("a device sends its own operations")
         now = self.clock.now_utc()
         try:
-            with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+            return self.transact(lambda connection: uploads.receive(connection, segment, sender=sender, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
             raise
 
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
-        with self.write() as connection:
-            return ledger.claim(connection, message, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: ledger.claim(connection, message, device=sender.device, now=now))
 
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
-        with self.write() as connection:
-            ledger.give_back(connection, message, device=sender.device)
+        self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
-        with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+
+        def lend(connection: Connection) -> LeaseAnswer:
+            restore.must_have_reported(connection, sender.device)
+            return stock.lend(connection, wanted, device=sender.device, now=now)
+
+        return self.transact(lend)
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
         row = {
@@ -138,9 +211,13 @@ class HubNode:
             "received_at": tables.stamp(self.clock.now_utc()),
             "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
         }
-        with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
+
+        def keep(connection: Connection) -> None:
+            restore.must_have_reported(connection, sender.device)
             connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
             connection.execute(insert(tables.telemetry), row)
+
+        run(self.engine, keep)  # nobody follows it, so nobody is woken
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
         with self.write() as connection:

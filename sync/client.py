@@ -27,10 +27,12 @@ from sync.protocol import (
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
+    known_from_json,
     segment_to_row,
 )
 from sync.wire import Connection, HttpAnswer
@@ -66,6 +68,10 @@ class Hub(Protocol):
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer: ...
 
     def telemetry(self, telemetry: Telemetry) -> None: ...
+
+    def rejoin(self, held: Rejoin) -> int:
+        """Say what this device holds; the last of the incarnation's operations that the hub has."""
+        ...
 
 
 class HttpHub:
@@ -111,7 +117,7 @@ class HttpHub:
         return _parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max)}
+        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max), "schema": str(protocol.CURSOR_SCHEMA)}
         if cursor is not None:
             query["cursor"] = cursor
         path = f"{protocol.CHANGES}?{urlencode(query)}"
@@ -134,6 +140,9 @@ class HttpHub:
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
+
+    def rejoin(self, held: Rejoin) -> int:
+        return _parsed(known_from_json, self._send("POST", protocol.REJOIN, held.to_row()))
 
     def _send(
         self,

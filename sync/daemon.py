@@ -26,6 +26,7 @@ from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, 
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.rejoin import rejoin
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -44,6 +45,8 @@ FORK = "the hub holds other operations under its numbers: this disk was put back
 TLS_KEY = "tls_key"
 """What health says where something answers that does not hold the hub's TLS key."""
 OFFLINE_WARNING_S = 60.0
+DIVERGED_WARNING_S = 3_600.0
+"""So long a cache that differed from the hub is told, though it was healed at once: somebody should ask why."""
 
 log = structlog.get_logger()
 
@@ -114,6 +117,8 @@ class News:
     conflicts: int = 0
     generation: int | None = None
     cache_rebuilt: int = 0
+    diverged: int = 0
+    diverged_at: datetime | None = None
     cache_problem: str = ""
     left_out: tuple[str, ...] = ()
     refused: str = ""
@@ -133,6 +138,7 @@ class Shared:
     watch: JournalWatch
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
+    rejoin_now: threading.Event = field(default_factory=threading.Event)
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
@@ -142,13 +148,14 @@ class Shared:
             self.news = replace(self.news, **changes)
             return self.news
 
-    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0) -> None:
+    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0, diverged: int = 0) -> None:
         with self.lock:
             self.news = replace(
                 self.news,
                 rejected=self.news.rejected + rejected,
                 conflicts=self.news.conflicts + conflicts,
                 cache_rebuilt=self.news.cache_rebuilt + cache_rebuilt,
+                diverged=self.news.diverged + diverged,
             )
 
     def reached(self, hub: HttpHub) -> None:
@@ -195,7 +202,7 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 if shared.identity.role is Role.KIOSK:
                     keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
         try:
-            sent = _push_all(shared, uploader, keeper, hub)
+            sent = _push_all(shared, uploader, keeper, hub, opened.sound)
             now_s = shared.clock.monotonic_s()
             if sent or now_s > told_s + shared.settings.telemetry_s:
                 hub.telemetry(_telemetry(shared, board))
@@ -207,7 +214,11 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
             failing, pause_s = True, backoff.failed(error)
-            _not_reached(shared, "push", error, hub)
+            if isinstance(error, HubRefused) and error.error == "unreported":
+                shared.rejoin_now.set()
+                pause_s = 0.0
+            else:
+                _not_reached(shared, "push", error, hub)
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
@@ -217,8 +228,10 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         bell.wait(timeout_s=max(pause_s, 0.01))
 
 
-def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub) -> bool:
-    """Everything that waits: operations before leases. Whether any operation was answered."""
+def _push_all(
+    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub, sound: Journal | None
+) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases. Whether any operation was answered."""
     sent_any = False
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
@@ -231,6 +244,10 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.reached(hub)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
+    if uploader is not None and sound is not None and shared.rejoin_now.is_set():
+        again = rejoin(sound, hub)
+        shared.rejoin_now.clear()
+        log.warning("rejoined", sent_again=again)
     if keeper is not None and keeper.step():
         shared.reached(hub)
         shared.ring(KIOSK_BELL)
@@ -256,8 +273,13 @@ def _mark_forked(shared: Shared, journal: Journal | None) -> None:
 
 
 def _telemetry(shared: Shared, board: Board) -> Telemetry:
-    parts = tuple(part for part in board.parts() if part["part"] != HEALTH_PART)
-    return Telemetry(at=shared.clock.now_utc(), software=SOFTWARE, unsent=shared.news.unsent, parts=parts)
+    parts = [part for part in board.parts() if part["part"] != HEALTH_PART]
+    news = shared.news
+    if news.diverged_at is not None:  # the one thing of the line that the office has to know
+        facts = {"diverged": news.diverged, "rebuilt": news.cache_rebuilt}
+        at = news.diverged_at.isoformat()
+        parts.append({"part": "cache", "state": State.WARNING.value, "at": at, "stops": "", "facts": facts})
+    return Telemetry(at=shared.clock.now_utc(), software=SOFTWARE, unsent=news.unsent, parts=tuple(parts))
 
 
 def _count_unsent(shared: Shared, opened: Opened) -> None:
@@ -310,9 +332,16 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
 
     def told(event: str, detail: str) -> None:
         log.warning(event, detail=detail)
-        if event == "cache_broken":
-            shared.tell(cache_problem=detail)
-            shared.add(cache_rebuilt=1)
+        match event:
+            case "cache_broken":
+                shared.tell(cache_problem=detail)
+                shared.add(cache_rebuilt=1)
+            case "diverged":
+                shared.tell(diverged_at=shared.clock.now_utc())
+                shared.add(diverged=1)
+            case "feed_gone":  # the hub may have been restored: it wants to know what this device holds
+                shared.rejoin_now.set()
+                shared.ring(SYNC_BELL)
 
     downloader = Downloader(
         opened.grants,
@@ -364,7 +393,13 @@ def health(shared: Shared, *, now: datetime) -> Health:
     news = shared.news
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
-    if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
+    if (
+        age_s is None
+        or age_s > OFFLINE_WARNING_S + shared.settings.wait_s
+        or news.cache_problem
+        or news.left_out
+        or _apart(news, now)
+    ):
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -383,6 +418,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "conflicts": news.conflicts,
             "generation": news.generation,
             "cache_rebuilt": news.cache_rebuilt,
+            "diverged": news.diverged,
             "cache_problem": news.cache_problem,
             "left_out": list(news.left_out),
             "refused": news.refused,
@@ -390,6 +426,10 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "clock_offset_s": news.clock_offset_s,
         },
     )
+
+
+def _apart(news: News, now: datetime) -> bool:
+    return news.diverged_at is not None and (now - news.diverged_at).total_seconds() < DIVERGED_WARNING_S
 
 
 def run(settings: Settings) -> int:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from hub.database import may_be_a_race
 from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
 from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
@@ -97,6 +98,8 @@ def _take(
         # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
         op, status, reason = OpId(digest[:16]), Status.REJECTED, _said(error)
     except _REFUSALS as error:
+        if isinstance(error, DBAPIError) and may_be_a_race(connection, error):
+            raise
         cause = error.orig if isinstance(error, DBAPIError) else error
         status, reason = Status.REJECTED, f"cannot be applied: {_said(cause)}"[:REASON_CHARS_MAX]
     connection.execute(

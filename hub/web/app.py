@@ -16,11 +16,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.database import is_postgresql
 from hub.errors import HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import office_routes, sync_routes
+from hub.web import chores, office_routes, sync_routes
 from hub.web.access import SignInFirst
+from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
 from hub.web.hot import refusal
 from hub.web.lanes import Lanes
@@ -57,13 +59,26 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
+        across = AcrossWorkers(node.engine, wakeup.ring) if is_postgresql(node.engine) else None
+        if across is not None:
+            across.start()
+
+            def everywhere(here: Callable[[], None] = wakeup.ring, there: Callable[[], None] = across.tell) -> None:
+                here()
+                there()
+
+            node.on_change = everywhere
         tasks = [
             asyncio.create_task(_beat(node, lanes, on_beat)),
             asyncio.create_task(wakeup.watch(lambda: _look(node, lanes))),
+            asyncio.create_task(chores.run(node)),
         ]
         yield
         for task in tasks:
             task.cancel()
+        node.on_change = wakeup.ring
+        if across is not None:
+            await asyncio.get_running_loop().run_in_executor(None, across.stop)
         await asyncio.get_running_loop().run_in_executor(None, lanes.stop)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)

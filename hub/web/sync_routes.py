@@ -24,9 +24,11 @@ from sync.protocol import (
     WAIT_S_MAX,
     EnrolRequest,
     LeaseRequest,
+    Rejoin,
     ReleaseMessage,
     Telemetry,
     answers_to_row,
+    scope_of,
     segment_from_json,
 )
 from sync.state import Role
@@ -47,16 +49,17 @@ async def enrol(request: Request) -> dict[str, Any]:
 @router.get(protocol.CHANGES)
 async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
     """The next page; with `wait` it is held back until there is one. No database connection is held meanwhile."""
-    _ = call
+    scope = scope_of(call.sender.role)
     cursor = request.query_params.get("cursor")
     limit = int(_number(request, "limit", default=1000, limit=PAGE_ROWS_MAX))
+    schema = int(_number(request, "schema", default=1, limit=1_000))
     deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=WAIT_S_MAX)
     wakeup: Wakeup = request.app.state.wakeup
     node, lanes = node_of(request), lanes_of(request)
     with wakeup.listening() as listener:
         while True:
             listener.looking()
-            page = await lanes.read(lambda: node.changes(cursor, rows_max=limit))
+            page = await lanes.read(lambda: node.changes(cursor, rows_max=limit, scope=scope, schema=schema))
             left_s = deadline_s - time.monotonic()
             if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
                 return page.to_row()
@@ -103,6 +106,14 @@ async def telemetry(request: Request, call: AnyDevice) -> dict[str, Any]:
     node = node_of(request)
     await lanes_of(request).run(Rank.REST, lambda: node.telemetry(message, sender=call.sender))
     return {"protocol": protocol.VERSION}
+
+
+@router.post(protocol.REJOIN)
+async def rejoin(request: Request, call: AnyDevice) -> dict[str, Any]:
+    held = Rejoin.from_json(call.body)
+    node = node_of(request)
+    known = await lanes_of(request).run(Rank.UPLOAD, lambda: node.rejoin(held, sender=call.sender))
+    return {"protocol": protocol.VERSION, "known_seq": known}
 
 
 def _number(request: Request, name: str, *, default: float, limit: float) -> float:
