@@ -43,7 +43,8 @@ from tickets.ids import DeviceId, RandomBytes
 T = TypeVar("T")
 
 ANSWER_BYTES_MAX = 1024 * 1024
-RETRY_AFTER_S_MAX = 3600.0
+RETRY_AFTER_S_MAX = 30.0
+"""Nobody is kept from its hub for longer by a number in an answer."""
 NONCE_HEADER = "kaisatsu-nonce"
 NONCE_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 TIME_HEADER = "Kaisatsu-Time"
@@ -233,7 +234,7 @@ class HttpHub:
 
 
 def _retry_after_s(answer: HttpAnswer) -> float | None:
-    """Whole seconds, an hour at most: whoever says more has made a mistake."""
+    """Whole seconds, RETRY_AFTER_S_MAX at most."""
     text = answer.headers.get("retry-after", "")
     return min(float(text), RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 

@@ -187,7 +187,7 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
-    told_s = float("-inf")
+    told_s, not_before_s = float("-inf"), float("-inf")
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
@@ -201,6 +201,10 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
                 if shared.identity.role is Role.KIOSK:
                     keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+        if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
+            _count_unsent(shared, opened)
+            bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
+            continue
         try:
             sent = _push_all(shared, uploader, keeper, hub, opened.sound)
             now_s = shared.clock.monotonic_s()
@@ -214,6 +218,8 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
             failing, pause_s = True, backoff.failed(error)
+            if getattr(error, "retry_after_s", None) is not None:
+                not_before_s = shared.clock.monotonic_s() + pause_s
             if isinstance(error, HubRefused) and error.error == "unreported":
                 shared.rejoin_now.set()
                 pause_s = 0.0

@@ -163,6 +163,26 @@ def test_whatever_the_line_says_nothing_is_lost_and_nothing_falls_over(place: Pl
     assert place.kiosk.stop() == 0
 
 
+def test_a_hub_that_names_a_time_is_not_asked_sooner_whatever_is_sold(place: Place) -> None:
+    kiosk, node = seller(place.kiosk), hub_node(place.hub)
+    place.kiosk.start()
+    until(lambda: generation(place.kiosk.state))
+    body = b'{"protocol":1,"error":"busy","detail":"later","known_seq":null}'
+    head = b"HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nContent-Length: %d\r\n\r\n"
+    place.line.answer_with(head % len(body) + body)
+    before, began_s = place.line.seen, time.monotonic()
+    append(place.kiosk, kiosk, kiosk.sale())
+    until(lambda: place.line.seen >= before + 2)  # both threads have been told
+    told = place.line.seen
+    while time.monotonic() < began_s + 2.5:
+        append(place.kiosk, kiosk, kiosk.sale())
+        time.sleep(0.1)
+    assert place.line.seen == told
+    place.line.mend()
+    until(lambda: hub_bodies(node, place.kiosk.identity.device) == journal_bodies(kiosk.journal))
+    assert place.kiosk.stop() == 0
+
+
 def test_the_hub_may_be_absent_from_the_first_minute_and_be_killed_at_any_other(place: Place) -> None:
     kiosk = seller(place.kiosk)
     place.hub.stop()

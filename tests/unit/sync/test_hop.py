@@ -151,7 +151,7 @@ _urls = st.builds(
 _methods = st.sampled_from(["GET", "POST", "PUT"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(method=_methods, url=_urls, body=st.binary(max_size=300), random=st.binary(min_size=12, max_size=24))
 def test_what_we_sign_the_library_verifies(method: str, url: str, body: bytes, random: bytes) -> None:
     message = signed(body, method=method, url=url, over=fresh(random=random))
@@ -161,7 +161,7 @@ def test_what_we_sign_the_library_verifies(method: str, url: str, body: bytes, r
     assert check(message, body) == DEVICE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(method=_methods, url=_urls, body=st.binary(max_size=300))
 def test_what_the_library_signs_in_our_profile_we_verify(method: str, url: str, body: bytes) -> None:
     message = Message(method, url)
@@ -169,7 +169,7 @@ def test_what_the_library_signs_in_our_profile_we_verify(method: str, url: str, 
     assert check(message, body) == DEVICE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(where=st.sampled_from(["Content-Digest", "Signature-Input", "Signature"]), data=st.data())
 def test_no_changed_letter_of_a_header_is_taken(where: str, data: st.DataObject) -> None:
     message = signed()

@@ -164,4 +164,4 @@ def test_a_hub_that_has_too_much_to_do_says_when_to_come_again(
     with pytest.raises(HubUnreachable) as caught:
         hub(far(says(answer))).enrol(ASK)
     assert caught.value.slow
-    assert caught.value.retry_after_s == min(seconds, 3600)
+    assert caught.value.retry_after_s == min(seconds, 30)
