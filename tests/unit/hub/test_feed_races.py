@@ -24,15 +24,20 @@ from tickets.clock import FixedClock
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[HubNode]:
-    made = hubkit.make_node(
-        tmp_path, clock=FixedClock(hubkit.NOON), random_bytes=hubkit.seeded(1), engine="postgresql"
-    )
+    made = hubkit.make_node(tmp_path, clock=FixedClock(hubkit.NOON), random_bytes=hubkit.seeded(1), engine="postgresql")
     yield made
     made.engine.dispose()
 
 
 def put_used(connection: object, op: bytes, *, gate: str = "A") -> None:
-    row = {"op": op, "ticket": op[:10], "passage": "entry", "units": 1, "window": "", "at": "2026-11-23T03:00:00.000+00:00"}
+    row = {
+        "op": op,
+        "ticket": op[:10],
+        "passage": "entry",
+        "units": 1,
+        "window": "",
+        "at": "2026-11-23T03:00:00.000+00:00",
+    }
     row |= {"gate": gate, "mode": "policy", "released": 0, "device": op}
     connection.execute(insert(tables.used), row)  # type: ignore[attr-defined]
     feed.touch(connection, "used", [op])  # type: ignore[arg-type]
@@ -176,7 +181,9 @@ def test_a_deadlock_is_run_again(node: HubNode) -> None:
 
         def work(connection: object) -> None:
             for number, name in enumerate(order):
-                statement = tables.meta.update().where(tables.meta.c.key == name).values(value=tables.meta.c.value + "1")
+                statement = (
+                    tables.meta.update().where(tables.meta.c.key == name).values(value=tables.meta.c.value + "1")
+                )
                 connection.execute(statement)  # type: ignore[attr-defined]
                 if number == 0 and not met:
                     met.append(True)

@@ -73,7 +73,12 @@ def push(device: Device) -> None:
 def pull(device: Device) -> list[str]:
     told: list[str] = []
     downloader = Downloader(
-        device.journal, device.state, device.identity, device.hub, clock=device.clock, told=lambda event, _: told.append(event)
+        device.journal,
+        device.state,
+        device.identity,
+        device.hub,
+        clock=device.clock,
+        told=lambda event, _: told.append(event),
     )
     downloader.open()
     while downloader.step(wait_s=0).more:

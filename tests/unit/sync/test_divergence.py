@@ -186,14 +186,25 @@ def test_a_schema_of_the_future_is_no_page(gate: Device, node: HubNode) -> None:
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_however_a_cache_came_about_its_sums_are_those_of_its_rows(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+def test_however_a_cache_came_about_its_sums_are_those_of_its_rows(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
     rng = random.Random(seed)
     held = Cache.create(Path(tmp_path_factory.mktemp("cache")) / "cache-1.db")
     keys = [rng.randbytes(10).hex() for _ in range(12)]
     columns = [column.name for column in cache_file.ticket.c]
     for _ in range(rng.randrange(1, 8)):
         rows = [
-            [key, rng.randrange(9), rng.randrange(3), "valid", 0, rng.randrange(2**40), "ja", f"{rng.randrange(10**6):06d}"]
+            [
+                key,
+                rng.randrange(9),
+                rng.randrange(3),
+                "valid",
+                0,
+                rng.randrange(2**40),
+                "ja",
+                f"{rng.randrange(10**6):06d}",
+            ]
             for key in rng.sample(keys, rng.randrange(6))
         ]
         gone = rng.sample(keys, rng.randrange(3))
