@@ -195,20 +195,16 @@ def apply(
     target = FEED_TABLES[table]
     names = [name for name in columns if name in target.c]
     primary = next(iter(target.primary_key)).name
-    values = [
-        {
-            name: bytes.fromhex(value) if name in _BLOBS else value
-            for name, value in zip(columns, row, strict=True)
-            if name in target.c
-        }
-        for row in rows
-    ]
-    keys = [value[primary] for value in values] + [bytes.fromhex(key) for key in deletes]
+    taken = [(columns.index(name), name in _BLOBS) for name in names]
+    values = [tuple(bytes.fromhex(row[at]) if blob else row[at] for at, blob in taken) for row in rows]
+    keys = [value[names.index(primary)] for value in values] + [bytes.fromhex(key) for key in deletes]
     before = sums.weigh(connection, target, keys)
     if values:
-        statement = upsert(target)
-        changed = {name: statement.excluded[name] for name in names if name != primary}
-        connection.execute(statement.on_conflict_do_update(index_elements=[primary], set_=changed), values)
+        changed = ",".join(f'"{name}"=excluded."{name}"' for name in names if name != primary)
+        listed, marks = ",".join(f'"{name}"' for name in names), ",".join("?" * len(names))
+        # The names are those of our own columns; the values are bound. The driver's own statement: half the time of a compiled one.
+        put = f'INSERT INTO "{table}" ({listed}) VALUES ({marks}) ON CONFLICT ("{primary}")'  # noqa: S608
+        connection.exec_driver_sql(f"{put} DO UPDATE SET {changed}", values)
     if deletes:
         gone = delete(target).where(target.c[primary] == bindparam("gone"))
         connection.execute(gone, [{"gone": bytes.fromhex(key)} for key in deletes])

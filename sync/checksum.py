@@ -26,9 +26,13 @@ _blake2b = hashlib.blake2b
 
 def digest(table: str, values: Iterable[Any]) -> int:
     """What one row adds; values in the order of COLUMNS[table], bytes or their hex alike."""
-    line = table
-    for value in values:
-        line += f"\x1f{value.hex() if isinstance(value, bytes) else value}"
+    written = [value.hex() if isinstance(value, bytes) else value for value in values]
+    return digest_of_text(table, written)
+
+
+def digest_of_text(table: str, values: Iterable[Any]) -> int:
+    """The same where bytes are hex already; the quick way for many rows."""
+    line = "\x1f".join([table, *map(str, values)])
     return int.from_bytes(_blake2b(line.encode(), digest_size=8).digest(), "big")
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from hub.services import feed
 from hub.tables import feed_digest, meta
-from sync.checksum import COLUMNS, add, digest, to_signed
+from sync.checksum import COLUMNS, add, digest_of_text, to_signed
 
 SUM, WALK = "feed_sum", "feed_walk"
 FOLD_ROWS = 5_000
@@ -50,9 +50,9 @@ def at(connection: Connection, memo: Memo | None = None) -> int | None:
     key = (feed.epoch(connection), held.place, held.total, newest)
     if memo is not None and key in memo.known:
         return memo.known[key]
-    changed = feed.window(connection, held.place, limit=AT_ROWS_MAX + 1, tables=COLUMNS)
-    if len(changed) > AT_ROWS_MAX:
+    if feed.more_than(connection, held.place, AT_ROWS_MAX):
         return None
+    changed = feed.window(connection, held.place, limit=AT_ROWS_MAX, tables=COLUMNS)
     total = held.total
     for name, keys in _by_table(changed).items():
         now, before = _now(connection, name, keys), _kept(connection, name, keys)
@@ -144,7 +144,7 @@ def _by_table(changed: Sequence[Any]) -> dict[str, list[str]]:
 def _now(connection: Connection, name: str, keys: Sequence[str]) -> dict[str, int]:
     part = feed.table_rows(connection, name, keys)
     order = [part.columns.index(column) for column in COLUMNS[name]]
-    return {row[order[0]]: digest(name, [row[place] for place in order]) for row in part.rows}
+    return {row[order[0]]: digest_of_text(name, [row[place] for place in order]) for row in part.rows}
 
 
 def _kept(connection: Connection, name: str, keys: Sequence[str]) -> dict[str, int]:

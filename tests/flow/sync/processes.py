@@ -44,8 +44,9 @@ def line_of(process: subprocess.Popen[str], *, timeout_s: float = DEADLINE_S) ->
 
 
 class HubProcess:
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
-        self.database = f"sqlite:///{folder / 'hub.db'}"
+    def __init__(self, folder: Path, *, port: int = 0, database: str | None = None) -> None:
+        self.database = database or f"sqlite:///{folder / 'hub.db'}"
+        self.key_file = folder / "hub.db.key"
         self._log = (folder / "hub.log").open("a")
         self.port = port
         self.process: subprocess.Popen[str] | None = None
@@ -53,7 +54,10 @@ class HubProcess:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "serve", "--database", self.database, "--listen", f"127.0.0.1:{self.port}"],
+            [
+                *(sys.executable, "-m", "hub", "serve", "--database", self.database),
+                *("--key-file", str(self.key_file), "--listen", f"127.0.0.1:{self.port}"),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -71,7 +75,7 @@ class HubProcess:
             self.process = None
 
     def seed(self, base_url: str | None = None) -> dict[str, Any]:
-        return seed(database_url=self.database, base_url=base_url or self.url)
+        return seed(database_url=self.database, base_url=base_url or self.url, key_file=self.key_file)
 
 
 class DeviceProcess:

@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import select
 
 from hub import tables
+from hub.backup import backup
+from hub.database import open_database
 from hub.node import HubNode, load_key
 from sync import cache as cache_file
 from sync import granted
@@ -48,9 +50,8 @@ def append(device: DeviceProcess, who: hubkit.Device, *what: Any) -> None:
 
 def hub_node(hub: HubProcess) -> HubNode:
     """The hub's database, written to by a second process as a command would."""
-    path = Path(hub.database.removeprefix("sqlite:///"))
-    key = load_key(path.with_name(path.name + ".key"), random_bytes=os.urandom)
-    return HubNode(open_engine(path), key, clock=SystemClock(), random_bytes=os.urandom)
+    key = load_key(hub.key_file, random_bytes=os.urandom)
+    return HubNode(open_database(hub.database), key, clock=SystemClock(), random_bytes=os.urandom)
 
 
 def hub_bodies(node: HubNode, device: bytes) -> list[str]:
@@ -86,6 +87,7 @@ def cached(device: DeviceProcess, ticket: str) -> cache_file.CachedTicket | None
     return found
 
 
+@pytest.mark.parametrize("engine", hubkit.ENGINES)
 def test_a_sale_reaches_the_hub_and_the_gate_and_a_cancellation_comes_back(place: Place) -> None:
     """The whole way, timed: push is not held up by the long poll, and a cancellation reaches the cache within a second."""
     kiosk, gate, node = seller(place.kiosk), place.gate, hub_node(place.hub)
@@ -183,6 +185,7 @@ def test_a_hub_that_names_a_time_is_not_asked_sooner_whatever_is_sold(place: Pla
     assert place.kiosk.stop() == 0
 
 
+@pytest.mark.parametrize("engine", hubkit.ENGINES)
 def test_the_hub_may_be_absent_from_the_first_minute_and_be_killed_at_any_other(place: Place) -> None:
     kiosk = seller(place.kiosk)
     place.hub.stop()
@@ -299,3 +302,34 @@ def test_a_settings_file_with_a_wrong_key_is_one_line_and_status_2(tmp_path: Pat
     assert done.returncode == 3
     assert "enrol" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_hub_put_back_from_its_backup_gets_everything_again_from_running_daemons(
+    place: Place, tmp_path: Path
+) -> None:
+    """Backup, further sales, restore: the daemons find out, say what they hold, send again, and begin new caches."""
+    kiosk, gate = place.kiosk, place.gate
+    kiosk.start()
+    gate.start()
+    who = seller(kiosk)
+    append(kiosk, who, who.sale())
+    node = hub_node(place.hub)
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 2)
+    copy = tmp_path / "backup.db"
+    backup(place.hub.database, copy, now=SystemClock().now_utc())
+    append(kiosk, who, who.sale(), who.sale())
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 4)
+    until(lambda: cached(gate, who.sold[-1].ticket) is not None)
+    node.engine.dispose()
+    place.hub.stop(kill=True)
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"hub.db{suffix}").unlink(missing_ok=True)
+    copy.rename(tmp_path / "hub.db")
+    first = generation(gate.state)
+    place.hub.start()
+    node = hub_node(place.hub)
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 4, why="the kiosk sent again what was lost")
+    until(lambda: generation(gate.state) != first, why="the gate began a new cache")
+    until(lambda: all(cached(gate, sold.ticket) is not None for sold in who.sold))
+    assert hub_bodies(node, kiosk.identity.device) == journal_bodies(who.journal)
+    node.engine.dispose()
