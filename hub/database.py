@@ -33,7 +33,7 @@ def open_database(url: str) -> Engine:
 def _opened(url: str) -> Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, isolation_level="REPEATABLE READ")
+        engine = create_engine(parsed, isolation_level="READ COMMITTED")
     else:
         path = sqlite_path(url)
         if path is None:

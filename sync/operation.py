@@ -236,7 +236,9 @@ def to_body(operation: Operation) -> str:
     """The text to append. Keys stand in a fixed order so that a person can read a journal."""
     fields = dataclasses.asdict(operation)
     body = json.dumps(
-        {"op": fields.pop("op"), "kind": operation.KIND, "v": SCHEMA, **fields}, ensure_ascii=False, separators=(",", ":")
+        {"op": fields.pop("op"), "kind": operation.KIND, "v": SCHEMA, **fields},
+        ensure_ascii=False,
+        separators=(",", ":"),
     )
     if len(body.encode()) > BODY_BYTES_MAX:
         raise MessageError(f"an operation of {len(body.encode())} bytes; {BODY_BYTES_MAX} are allowed")
