@@ -9,9 +9,10 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, delete, insert
@@ -51,6 +52,10 @@ class HubNode:
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
+        # SQLite has one writer, and whoever finds it busy sleeps and looks again: segments wait in a line instead.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        )
         with self.write() as connection:
             feed.begin_epoch(connection, random_bytes)
 
@@ -111,10 +116,10 @@ class HubNode:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
         if segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
-        now = self.clock.now_utc()
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
         try:
-            with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+            with self._turn, self.write() as connection:
+                return uploads.receive(connection, given, sender=sender, now=now)
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)

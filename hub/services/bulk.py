@@ -18,7 +18,7 @@ from hub.services import feed, ledger
 from hub.services.devices import KnownDevice
 from hub.services.effects import ACCEPTED, KEPT, Outcome, payment_row, sale_rows
 from hub.services.ledger import LedgerTicket
-from hub.services.rows import insert_rows, select_in
+from hub.services.rows import insert_rows, look_up_by_index, select_in
 from hub.tables import (
     operation,
     order,
@@ -106,6 +106,7 @@ def take(
     """Keep and apply `items`, in order. `one` takes a single operation the slow way. Database errors are the caller's to answer: then
     nothing of this may stay.
     """
+    look_up_by_index(connection)
     answers: list[Answer] = []
     slow, start = 0, 0
     while start < len(items):
@@ -157,26 +158,24 @@ class _Plan:
                     pass
         for found in (sold, orders, given):
             found.discard(None)
-        self._known = {row.op for row in select_in(self._connection, select(operation.c.op), operation.c.op, ops)}
-        locked = select(ticket.c.ticket, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.order)
-        locked = locked.order_by(ticket.c.ticket).with_for_update()
+        connection = self._connection
+        self._known = {row.op for row in select_in(connection, [operation.c.op], operation.c.op, ops)}
+        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state")]
         self._tickets = {
             row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
-            for row in select_in(self._connection, locked, ticket.c.ticket, admitted | sold)
+            for row in select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
         }
         # Under the tickets' locks: what others do to their uses is done, or comes after this.
-        self._orders = {row.order for row in select_in(self._connection, select(order.c.order), order.c.order, orders)}
-        self._released = {
-            row.of for row in select_in(self._connection, select(release.c.of), release.c.of, [*entered, *given])
-        }
+        self._orders = {row.order for row in select_in(connection, [order.c.order], order.c.order, orders)}
+        self._released = {row.of for row in select_in(connection, [release.c.of], release.c.of, [*entered, *given])}
         columns = [
             used.c[name] for name in ["op", "ticket", "window", "units", "mode", "released", "device", "arrival"]
         ]
         self._uses: dict[bytes, list[_Use]] = {}
         self._by_op: dict[bytes, _Use] = {}
         for row in (
-            *select_in(self._connection, select(*columns), used.c.ticket, admitted),
-            *select_in(self._connection, select(*columns), used.c.op, [*entered, *given]),
+            *select_in(connection, columns, used.c.ticket, admitted),
+            *select_in(connection, columns, used.c.op, [*entered, *given]),
         ):
             if row.op not in self._by_op:
                 use = _Use(

@@ -8,6 +8,7 @@ savepoint of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,16 +36,31 @@ segment is taken, and the device sends it again.
 """
 
 
-def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
-    """An answer for each operation of a segment, in order.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A segment whose chain and signature hold, and what its operations say."""
 
-    Raises SegmentRefused (not signed by its device), ChainGap (operations are missing before it) and ChainFork (it contradicts what
-    this device said before); then nothing of it is taken.
-    """
+    segment: Segment
+    items: tuple[Item, ...]
+
+
+def read(segment: Segment, *, sender: KnownDevice) -> Read:
+    """All that needs no database, so that nobody waits for it inside a transaction. Raises SegmentRefused (not signed by its device)."""
     try:
         hashes = verify(segment, Ed25519PublicKey.from_public_bytes(sender.identity))
     except SegmentError as error:
         raise SegmentRefused(str(error)) from error
+    rows = enumerate(zip(segment.bodies, hashes, strict=True), segment.first)
+    return Read(segment, tuple([_item(number, body, digest) for number, (body, digest) in rows]))
+
+
+def receive(connection: Connection, given: Read, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
+    """An answer for each operation of a segment, in order.
+
+    Raises ChainGap (operations are missing before it) and ChainFork (it contradicts what this device said before); then nothing of it
+    is taken.
+    """
+    segment = given.segment
     head = connection.execute(
         select(chain.c.seq, chain.c.hash)
         .where(chain.c.device == sender.device, chain.c.incarnation == segment.incarnation)
@@ -57,14 +73,13 @@ def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, no
         raise ChainFork(f"the chain does not go on from operation {segment.incarnation}.{seq}")
     known = _known(connection, sender, segment) if segment.first <= seq else {}
     answers, fresh = [], []
-    for offset, (body, digest) in enumerate(zip(segment.bodies, hashes, strict=True)):
-        number = segment.first + offset
-        if number > seq:
-            fresh.append(_item(number, body, digest))
+    for item in given.items:
+        if item.number > seq:
+            fresh.append(item)
             continue
-        row = known.get(number)
-        if row is None or row.hash != digest:
-            raise ChainFork(f"operation {segment.incarnation}.{number} is not the one that was sent before")
+        row = known.get(item.number)
+        if row is None or row.hash != item.digest:
+            raise ChainFork(f"operation {segment.incarnation}.{item.number} is not the one that was sent before")
         status = Status(row.status)
         again = status if status in (Status.REJECTED, Status.CONFLICT) else Status.DUPLICATE
         answers.append(Answer(OpId(row.op), again, row.reason))

@@ -1,0 +1,204 @@
+"""A segment applied in bulk is the segment applied one by one: same answers, same rows, whatever is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+
+from hub import tables
+from hub.database import open_database
+from hub.node import HubNode
+from hub.services import bulk
+from sync.chain import ZERO_HASH, Segment, cut
+from sync.claim import ClaimMessage
+from sync.operation import (
+    Incarnation,
+    Mode,
+    Owed,
+    Paid,
+    PaymentDoubt,
+    Previous,
+    Refusal,
+    Release,
+    ReleaseReason,
+    SaleReversed,
+    SoldTicket,
+    to_body,
+)
+from sync.protocol import Answer, Status
+from sync.state import Role
+from tests import hubkit
+from tests.hubkit import Device
+from tickets.admission import Passage, Reason
+from tickets.clock import FixedClock
+
+TABLES = [table for name, table in tables.metadata.tables.items() if name not in ("change", "meta")]
+
+
+def rows_of(node: HubNode) -> dict[str, list[tuple[Any, ...]]]:
+    with node.read() as connection:
+        found = {table.name: [tuple(row) for row in connection.execute(select(table))] for table in TABLES}
+        change = tables.change
+        found["change"] = list({(row.table, row.key) for row in connection.execute(select(change))})
+    return {name: sorted(rows, key=repr) for name, rows in found.items()}
+
+
+class Talk:
+    """Random operations of three devices, of every kind and every fault, about few tickets, so that they cross each other."""
+
+    def __init__(self, seed: int, kiosk: Device, gates: tuple[Device, ...]) -> None:
+        self.random, self.kiosk, self.gates = random.Random(seed), kiosk, gates
+        self.devices = (kiosk, *gates)
+        self.ops: list[str] = ["ab" * 16]
+        self.bodies: dict[bytes, list[str]] = {device.identity.device: [] for device in self.devices}
+        self.unsold: list[SoldTicket] = []
+        self.ends = {device.identity.device: (0, ZERO_HASH) for device in self.devices}
+
+    def op(self) -> str:
+        self.ops.append(self.random.randbytes(16).hex())
+        return self.ops[-1]
+
+    def ticket(self) -> SoldTicket:
+        if self.random.random() < 0.3 or not self.kiosk.sold:
+            sale = self.kiosk.sale(uses=self.random.choice((0, 1, 1, 2)), variant=self.random.choice((1, 1, 7, 40)))
+            self.unsold.append(sale.tickets[0])
+        return self.random.choice(self.kiosk.sold[-12:])
+
+    def one(self, device: Device) -> str:
+        body = self.plain(device)
+        if self.random.random() < 0.12:
+            mine = self.bodies[device.identity.device]
+            return self.random.choice(
+                (
+                    "no json",
+                    json.dumps({"op": self.op(), "kind": "sale", "at": "2026-11-23T03:00:00+00:00"}),
+                    body.replace('"v":2', '"v":0'),
+                    body.replace("2026-11-23T", "0001-01-01T").replace("+00:00", "+14:00"),
+                    body.replace('"ticket":"', '"ticket":"zz'),
+                    self.random.choice(mine or [body]),
+                    body.replace(json.loads(body)["op"], self.random.choice(self.ops)),
+                )
+            )
+        return body
+
+    def plain(self, device: Device) -> str:
+        at, choose = device.clock.now_utc().isoformat(), self.random
+        match choose.randrange(12):
+            case 0 | 1:
+                sale = self.kiosk.sale(count=choose.choice((1, 2)), op=self.op(), uses=choose.choice((0, 1, 2)))
+                if choose.random() < 0.3:
+                    sale = dataclasses.replace(sale, tickets=(self.ticket(), *sale.tickets[1:]))
+                if choose.random() < 0.1:
+                    sale = dataclasses.replace(sale, total_minor=1)
+                if choose.random() < 0.1:
+                    sale = dataclasses.replace(sale, tax=sale.tax * 2)
+                return to_body(sale)
+            case 2:
+                return to_body(Refusal(self.op(), at, choose.choice((None, "0a" * 10)), Reason.UNKNOWN, "A", "A-0001"))
+            case 3 | 4:
+                return to_body(Release(self.op(), at, choose.choice(self.ops), ReleaseReason.UNDONE, "A"))
+            case 5:
+                return to_body(SaleReversed(self.op(), at, choose.choice(("00" * 10, self.order())), "x", Paid("card")))
+            case 6:
+                doubt = PaymentDoubt(self.op(), at, "a1", "0c" * 10, 1800, "JPY", "card", "unknown", "K2-0001")
+                return to_body(choose.choice((doubt, Owed(self.op(), at, "0c" * 10, "K2-0002", ()))))
+            case 7:
+                kind = json.dumps({"op": self.op(), "kind": "weather", "at": at, "sunny": True})
+                return choose.choice((kind, to_body(Incarnation(self.op(), at, "x", Previous(1, 7)))))
+            case _:
+                sold = self.ticket()
+                code = self.kiosk.code_of(sold) if choose.random() < 0.5 else None
+                return to_body(
+                    device.admission(
+                        sold.ticket,
+                        code="T1:X" if code and choose.random() < 0.1 else code,
+                        op=self.op(),
+                        units=choose.choice((0, 1, 1, 2, 100_000)),
+                        window=choose.choice(("", "", "2026-11-23")),
+                        mode=choose.choice((Mode.POLICY, Mode.CONFIRMED)),
+                        passage=choose.choice(tuple(Passage)),
+                        attention=choose.choice((None, Reason.ALREADY_USED)),
+                    )
+                )
+
+    def order(self) -> str:
+        bodies = [body for body in self.bodies[self.kiosk.identity.device] if '"kind":"sale"' in body]
+        try:
+            return str(json.loads(self.random.choice(bodies))["order"]) if bodies else "0c" * 10
+        except ValueError:
+            return "0c" * 10
+
+    def segment(self) -> tuple[Device, Segment]:
+        device = self.random.choice(self.devices)
+        name = device.identity.device
+        bodies = tuple(self.one(device) for _ in range(self.random.choice((1, 3, 12, 40))))
+        seq, before = self.ends[name]
+        made = cut(
+            device=name,
+            incarnation=1,
+            first=seq + 1,
+            before=before,
+            bodies=bodies,
+            key=device.state.identity_key(),
+        )
+        self.ends[name] = (made.last, made.head)
+        self.bodies[name].extend(bodies)
+        return device, made
+
+    def claim(self) -> tuple[Device, ClaimMessage]:
+        gate, sold = self.random.choice(self.gates), self.ticket()
+        return gate, gate.claim(sold.ticket, code=self.kiosk.code_of(sold), op=self.op())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bulk_and_one_by_one_are_the_same(
+    seed: int, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = hubkit.make_node(tmp_path, clock=clock, random_bytes=hubkit.seeded(1))
+    kiosk, *gates = (
+        hubkit.make_device(node, tmp_path, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(number))
+        for number, (role, label) in enumerate(((Role.KIOSK, "K2"), (Role.GATE, "A"), (Role.GATE, "B")))
+    )
+    node.engine.dispose()
+    shutil.copy(tmp_path / "hub.db", tmp_path / "judge.db")
+    key = Ed25519PrivateKey.from_private_bytes(hubkit.seeded(9)(32))
+    judge = HubNode(open_database(f"sqlite:///{tmp_path}/judge.db"), key, clock=clock, random_bytes=hubkit.seeded(9))
+    in_bulk, talk = bulk.take, Talk(seed, kiosk, tuple(gates))
+    slow: list[int] = []
+
+    def one_by_one(connection: Any, items: Any, *, one: Any, **_: Any) -> list[Answer]:
+        return [one(item) for item in items]
+
+    def counted(connection: Any, items: Any, *, one: Any, **rest: Any) -> list[Answer]:
+        def note(item: Any) -> Answer:
+            slow.append(item.number)
+            return one(item)
+
+        return in_bulk(connection, items, one=note, **rest)
+
+    seen: set[Status] = set()
+    for _ in range(30):
+        if talk.random.random() < 0.3:
+            gate, claim = talk.claim()
+            answers = [each.claim(claim, sender=gate.known) for each in (node, judge)]
+            assert answers[0] == answers[1]
+        device, segment = talk.segment()
+        monkeypatch.setattr(bulk, "take", counted)
+        here = node.operations(segment, sender=device.known)
+        monkeypatch.setattr(bulk, "take", one_by_one)
+        there = judge.operations(segment, sender=device.known)
+        assert here == there
+        seen.update(answer.status for answer in here)
+    mine, theirs = rows_of(node), rows_of(judge)
+    for name, rows in mine.items():
+        assert rows == theirs[name], name
+    assert seen == set(Status), "every answer has been given"
+    assert 0 < len(slow) < len(mine["operation"]) * 0.9, "both ways were walked"
