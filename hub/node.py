@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, devices, feed, ledger, resolve, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -38,7 +38,7 @@ from sync.state import write_durably
 from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
-from tickets.ids import DeviceId, RandomBytes, TicketId
+from tickets.ids import DeviceId, OpId, RandomBytes, TicketId
 
 
 class HubNode:
@@ -53,9 +53,7 @@ class HubNode:
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
         # SQLite has one writer, and whoever finds it busy sleeps and looks again: segments wait in a line instead.
-        self._turn: AbstractContextManager[Any] = (
-            threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        )
+        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         with self.write() as connection:
             feed.begin_epoch(connection, random_bytes)
 
@@ -147,6 +145,14 @@ class HubNode:
         with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
             connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
             connection.execute(insert(tables.telemetry), row)
+
+    def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
+        with self.write() as connection:
+            resolve.settle(connection, op, by=by, because=because, now=self.clock.now_utc())
+
+    def retry_operation(self, op: OpId, *, by: str) -> Answer:
+        with self.write() as connection:
+            return resolve.retry(connection, op, by=by, now=self.clock.now_utc())
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
         with self.write() as connection:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select
 
 from hub.errors import CursorGone
-from hub.tables import change, document, meta, selling_key, slot, ticket, used
+from hub.tables import change, document, meta, revised_answer, selling_key, slot, ticket, used
 from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, SCOPE, Cursor, Page, TableRows
 from tickets.ids import RandomBytes
 
@@ -71,6 +71,7 @@ FEEDS: dict[str, _Feed] = {
     "ticket": _Feed(
         ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")
     ),
+    "answer": _Feed(revised_answer, revised_answer.c.op, _plain(revised_answer, "op status reason at")),
     "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released")),
 }
 

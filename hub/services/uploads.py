@@ -142,9 +142,14 @@ def take_one(connection: Connection, item: Item, *, incarnation: int, sender: Kn
         },
     )
     if status is Status.REJECTED:
-        detail = f"{incarnation}.{item.number} {kind}: {reason}"
+        detail = rejection(incarnation, item.number, kind, reason)
         note_trouble(connection, device=sender.device, kind="rejected", detail=detail, now=now)
     return Answer(op, status, reason)
+
+
+def rejection(incarnation: int, number: int, kind: str, reason: str) -> str:
+    """How a rejected operation is told to people."""
+    return f"{incarnation}.{number} {kind}: {reason}"
 
 
 def apply_or_refuse(
