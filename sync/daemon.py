@@ -18,12 +18,13 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from sync.afresh import begin_afresh
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
 from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
-from sync.journal import Journal, open_for_grants, open_journal
+from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
 from sync.service import notify
@@ -112,6 +113,7 @@ class News:
     conflicts: int = 0
     generation: int | None = None
     cache_rebuilt: int = 0
+    began_afresh: int = 0
     cache_problem: str = ""
     left_out: tuple[str, ...] = ()
     refused: str = ""
@@ -140,13 +142,14 @@ class Shared:
             self.news = replace(self.news, **changes)
             return self.news
 
-    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0) -> None:
+    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0, began_afresh: int = 0) -> None:
         with self.lock:
             self.news = replace(
                 self.news,
                 rejected=self.news.rejected + rejected,
                 conflicts=self.news.conflicts + conflicts,
                 cache_rebuilt=self.news.cache_rebuilt + cache_rebuilt,
+                began_afresh=self.news.began_afresh + began_afresh,
             )
 
     def reached(self, hub: HttpHub) -> None:
@@ -187,6 +190,8 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
             opened = now_open
             shared.tell(journal=opened.problem)
             uploader = keeper = None
+            if opened.sound is None and _begin_afresh(shared):
+                continue
             if opened.sound is not None:
                 uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
                 if shared.identity.role is Role.KIOSK:
@@ -207,6 +212,7 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
             _not_reached(shared, "push", error)
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
+                _begin_afresh(shared)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
             log.warning("journal_unusable", error=str(error.orig))
@@ -250,6 +256,29 @@ def _mark_forked(shared: Shared, journal: Journal | None) -> None:
         log.error("journal_forked", incarnation=journal.incarnation)
         shared.watch.doubt()
         shared.ring(GATE_BELL, KIOSK_BELL)
+
+
+def _begin_afresh(shared: Shared) -> bool:
+    """A kiosk goes on in a new incarnation of the same file: its sales are kept, its leases are not. A gate sees to its own journal.
+    Whether it did; what stands in the way passes, and it is tried again when the journal is opened again.
+    """
+    if shared.identity.role is not Role.KIOSK or not is_forked(shared.state):
+        return False
+    journal = open_for_grants(shared.state)
+    if journal is None:
+        return False
+    try:
+        done = begin_afresh(shared.state, journal, clock=shared.clock, random_bytes=shared.random_bytes)
+    except (DBAPIError, OSError) as error:
+        log.warning("journal_unusable", error=type(error).__name__)
+        return False
+    finally:
+        journal.engine.dispose()
+    if done:
+        shared.add(began_afresh=1)
+        shared.watch.doubt()
+        shared.ring(KIOSK_BELL)
+    return done
 
 
 def _telemetry(shared: Shared, board: Board) -> Telemetry:
@@ -358,7 +387,13 @@ def health(shared: Shared, *, now: datetime) -> Health:
     news = shared.news
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
-    if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
+    if (
+        age_s is None
+        or age_s > OFFLINE_WARNING_S + shared.settings.wait_s
+        or news.cache_problem
+        or news.left_out
+        or news.began_afresh
+    ):
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -378,6 +413,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "generation": news.generation,
             "cache_rebuilt": news.cache_rebuilt,
             "cache_problem": news.cache_problem,
+            "began_afresh": news.began_afresh,
             "left_out": list(news.left_out),
             "refused": news.refused,
             "journal": news.journal,

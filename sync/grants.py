@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from sync import certificate, granted, journal
@@ -150,14 +150,30 @@ def _answers(connection: Connection, part: TableRows) -> list[str]:
     return []
 
 
+def end_leases(connection: Connection, sold: Mapping[str, int]) -> None:
+    """Nothing of any lease or block may be sold any more. `sold`: units by slot that were sold from them, as far as is known here."""
+    connection.execute(delete(granted.sold_before))
+    rows = [{"slot": slot, "quantity": count} for slot, count in sold.items() if count > 0]
+    if rows:
+        connection.execute(insert(granted.sold_before), rows)
+    connection.execute(update(granted.lease).values(quantity=_sold_before(granted.lease.c.slot)))
+    connection.execute(update(granted.short_block).values(over=1))
+
+
+def _sold_before(slot: ColumnElement[str]) -> ColumnElement[int]:
+    before = granted.sold_before
+    return func.coalesce(select(before.c.quantity).where(before.c.slot == slot).scalar_subquery(), 0)
+
+
 def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
     """Put an answer about leases in force. A lease never shrinks by an answer that came late."""
     at = answer.at.isoformat()
     for grant in answer.slots:
+        quantity = grant.quantity + _sold_before(granted.lease.c.slot)
         connection.execute(
             update(granted.lease)
-            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= grant.quantity)
-            .values(quantity=grant.quantity, free=grant.free, at=at)
+            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= quantity)
+            .values(quantity=quantity, free=grant.free, at=at)
         )
     for block in answer.blocks:
         _put_block(connection, block, at=answer.at)

@@ -142,7 +142,11 @@ class _Plan:
 
     def _read(self, items: Sequence[Item]) -> None:
         ops = [item.op for item in items]
-        admitted, sold, orders, given, entered = set(), set(), set(), set(), []
+        admitted: set[bytes] = set()
+        sold: set[bytes] = set()
+        orders: set[bytes] = set()
+        given: set[bytes] = set()
+        entered: list[bytes] = []
         for item in items:
             match item.what:
                 case Admission(ticket=text):
@@ -263,7 +267,8 @@ class _Plan:
     def _new_use(
         self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, looked_at: str | None
     ) -> _Use:
-        row = {
+        arrival = max((use.arrival for use in uses), default=0) + 1
+        row: dict[str, Any] = {
             "op": op,
             "ticket": ticket_id,
             "passage": what.passage.value,
@@ -276,7 +281,7 @@ class _Plan:
             "released": int(op in self._released),
             "device": self._sender.device,
             "attention": looked_at,
-            "arrival": max((use.arrival for use in uses), default=0) + 1,
+            "arrival": arrival,
         }
         use = _Use(
             op,
@@ -285,7 +290,7 @@ class _Plan:
             what.mode is Mode.CONFIRMED,
             op in self._released,
             self._sender.device,
-            row["arrival"],
+            arrival,
             row,
         )
         self._pending.used.append(row)

@@ -41,14 +41,15 @@ def select_in(
     """`columns` of the rows whose `key` is one of `keys`. `lock`: until the transaction ends, taken in the order of the keys, so that
     two who lock many wait for each other and never in a ring.
     """
-    wanted, found = sorted(set(keys)), []
+    wanted = sorted(set(keys))
+    found: list[Any] = []
     names = tuple(column.name for column in columns)
     for start in range(0, len(wanted), CHUNK):
         part = wanted[start : start + CHUNK]
         if connection.dialect.name == "postgresql":
-            found.extend(connection.exec_driver_sql(_select_any(key.table, names, key.name, lock), (part,)).all())  # type: ignore[arg-type]
+            found.extend(connection.exec_driver_sql(_select_any(key.table, names, key.name, lock), (part,)).all())
         else:
-            statement = _select_list(key.table, names, key.name, len(part))  # type: ignore[arg-type]
+            statement = _select_list(key.table, names, key.name, len(part))
             found.extend(connection.exec_driver_sql(statement, tuple(part)).all())
     return found
 
@@ -86,7 +87,7 @@ def _select_list(table: Table, names: tuple[str, ...], key: str, count: int) -> 
 
 
 _sqlite: Callable[[str], str] = sqlite.dialect().identifier_preparer.quote
-_postgresql: Callable[[str], str] = postgresql.dialect().identifier_preparer.quote
+_postgresql: Callable[[str], str] = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
 def _copy(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
