@@ -5,7 +5,6 @@ No HTTP: the web shell and the simulation call the same methods.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Connection, Engine
 
-from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, resolve, stock, tickets, uploads
+from hub.services import attention, devices, feed, ledger, reports, resolve, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -136,15 +134,8 @@ class HubNode:
             return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
-        row = {
-            "device": sender.device,
-            "at": tables.stamp(telemetry.at),
-            "received_at": tables.stamp(self.clock.now_utc()),
-            "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
-        }
         with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
-            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
-            connection.execute(insert(tables.telemetry), row)
+            reports.keep(connection, telemetry, device=sender.device, now=self.clock.now_utc())
 
     def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
         with self.write() as connection:

@@ -1,7 +1,8 @@
 """The process kaisatsu-sync: carries the journal to the hub, and what the hub says to cache and journal.
 
-Two threads, so that a long poll never delays an upload: *push* (operations, then leases, then telemetry) and *pull* (the feed).
-Neither needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
+Three threads, so that a long poll never delays an upload and nothing waits for a report: *push* (operations, then leases), *pull* (the
+feed) and *report* (telemetry, when nothing else waits). After an outage a device says first what it did and then hears what others did:
+pull lets push go first, and report lets both. None of them needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
 operation of its own and never changes one.
 """
 
@@ -38,6 +39,8 @@ from tickets.ids import RandomBytes
 
 SYNC_BELL, GATE_BELL, KIOSK_BELL = "sync.bell", "gate.bell", "kiosk.bell"
 HEALTH_PART = "hub"
+UPLOADS_FIRST_S = 60.0
+"""So long the feed waits at most for uploads that get through: a revocation must not wait for a backlog without end."""
 LOOK_S = 1.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
@@ -121,6 +124,37 @@ class News:
     clock_offset_s: float = 0.0
 
 
+class UploadsFirst:
+    """Whether what this device did has been said, for the threads that let it go first. Not done: at the start, and from a failure on
+    until the journal is drained again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._done, self._rounds = False, 0
+
+    def drained(self) -> None:
+        self._end(done=True)
+
+    def failed(self) -> None:
+        self._end(done=False)
+
+    def _end(self, *, done: bool) -> None:
+        with self._changed:
+            self._done, self._rounds = done, self._rounds + 1
+            self._changed.notify_all()
+
+    def are_done(self) -> bool:
+        with self._changed:
+            return self._done
+
+    def wait(self, *, timeout_s: float) -> None:
+        """Until the push thread has drained the journal, or has failed at it once more: then nobody gains by waiting for it."""
+        with self._changed:
+            begun = self._rounds
+            self._changed.wait_for(lambda: self._done or self._rounds > begun, timeout_s)
+
+
 @dataclass(slots=True)
 class Shared:
     """What the threads share: settings that never change, the news, and the bells between them."""
@@ -133,6 +167,8 @@ class Shared:
     watch: JournalWatch
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
+    report_now: threading.Event = field(default_factory=threading.Event)
+    uploads: UploadsFirst = field(default_factory=UploadsFirst)
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
@@ -174,13 +210,12 @@ class Shared:
             ring(self.settings.run_dir / name)
 
 
-def push(shared: Shared, bell: Doorbell, board: Board) -> None:
+def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
-    told_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
@@ -197,24 +232,23 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 if shared.identity.role is Role.KIOSK:
                     keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
         try:
-            sent = _push_all(shared, uploader, keeper, hub)
-            now_s = shared.clock.monotonic_s()
-            if sent or now_s > told_s + shared.settings.telemetry_s:
-                hub.telemetry(_telemetry(shared, board))
-                shared.reached(hub)
-                told_s = now_s
+            if _push_all(shared, uploader, keeper, hub):
+                shared.report_now.set()
             backoff.succeeded()
+            shared.uploads.drained()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
             failing, pause_s = True, backoff.failed()
+            shared.uploads.failed()
             _not_reached(shared, "push", error)
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
                 _begin_afresh(shared)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
+            shared.uploads.failed()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
@@ -281,9 +315,28 @@ def _begin_afresh(shared: Shared) -> bool:
     return done
 
 
-def _telemetry(shared: Shared, board: Board) -> Telemetry:
+def report(shared: Shared, board: Board) -> None:
+    """The report thread, until `stop`: says how this device is, after uploads and every `telemetry_s`, and never before what it did. That a
+    report does not get through is no error of the line: it is not tried again, the next one says more.
+    """
+    hub, sequence = shared.hub(), 0
+    while not shared.stop.is_set():
+        shared.report_now.wait(shared.settings.telemetry_s)
+        shared.report_now.clear()
+        if shared.stop.is_set() or not shared.uploads.are_done():
+            continue
+        sequence += 1
+        try:
+            hub.telemetry(_telemetry(shared, board, sequence))
+            shared.reached(hub)
+        except (HubUnreachable, HubRefused) as error:
+            log.warning("not_reported", error=str(error))
+
+
+def _telemetry(shared: Shared, board: Board, sequence: int) -> Telemetry:
     parts = tuple(part for part in board.parts() if part["part"] != HEALTH_PART)
-    return Telemetry(at=shared.clock.now_utc(), software=SOFTWARE, unsent=shared.news.unsent, parts=parts)
+    now = shared.clock.now_utc()
+    return Telemetry(now, SOFTWARE, unsent=shared.news.unsent, parts=parts, sequence=sequence)
 
 
 def _count_unsent(shared: Shared, opened: Opened) -> None:
@@ -312,6 +365,9 @@ def pull(shared: Shared) -> None:
             if downloader is None:
                 pause_s = LOOK_S
             else:
+                if not shared.uploads.are_done():
+                    shared.ring(SYNC_BELL)
+                    shared.uploads.wait(timeout_s=UPLOADS_FIRST_S)
                 _pull_once(shared, downloader, hub)
                 backoff.succeeded()
                 if failing:
@@ -440,12 +496,22 @@ def run(settings: Settings) -> int:
     board = Board(settings.run_dir / "health.db")
     with Doorbell(settings.run_dir / SYNC_BELL) as bell:
         failed = threading.Event()
-        for name, work in (("push", lambda: push(shared, bell, board)), ("pull", lambda: pull(shared))):
+        threads: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("push", lambda: push(shared, bell)),
+            ("pull", lambda: pull(shared)),
+            ("report", lambda: report(shared, board)),
+        )
+        for name, work in threads:
             threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
-            settings.wait_s + settings.read_timeout_s + settings.connect_timeout_s + settings.backoff_s_max + 30
+            settings.wait_s
+            + settings.read_timeout_s
+            + settings.connect_timeout_s
+            + settings.backoff_s_max
+            + UPLOADS_FIRST_S
+            + 30
         )
         while not shared.stop.is_set():
             board.publish(health(shared, now=clock.now_utc()))

@@ -279,3 +279,38 @@ def test_a_settings_file_with_a_wrong_key_is_one_line_and_status_2(tmp_path: Pat
     assert done.returncode == 3
     assert "enrol" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_kiosk_whose_disk_was_put_back_goes_on_by_itself(place: Place) -> None:
+    """The whole state directory comes back; hub and daemon are real. The kiosk stands still until the hub has lent it something new."""
+    kiosk, node = seller(place.kiosk), hub_node(place.hub)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    copy = place.kiosk.state.path.with_name("copy")
+    shutil.copytree(place.kiosk.state.path, copy)
+    kiosk = seller(place.kiosk)
+    kiosk.append(before := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    shutil.rmtree(place.kiosk.state.path)
+    copy.rename(place.kiosk.state.path)
+    kiosk = seller(place.kiosk)
+    kiosk.append(after := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.is_in_place(place.kiosk.state) is False)
+    append(place.kiosk, kiosk, last := kiosk.sale())  # by an engine that has had the file open all the while
+    assert kiosk.journal.incarnation == 2
+
+    def orders() -> set[str]:
+        with node.read() as connection:
+            return {order.hex() for order in connection.scalars(select(tables.order.c.order))}
+
+    until(lambda: orders() == {before.order, after.order, last.order})
+    until(lambda: kiosk.journal.forked() == "")
+    until(lambda: place.kiosk.health().get("began_afresh") == 1)
+    assert place.kiosk.health()["state"] == "warning"
+    assert "Traceback" not in place.kiosk.log()
