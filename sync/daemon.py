@@ -133,7 +133,8 @@ class UploadsFirst:
         self._changed = threading.Condition()
         self._done, self._rounds = False, 0
 
-    def drained(self) -> None:
+    def settled(self) -> None:
+        """Nothing waits that could be sent now."""
         self._end(done=True)
 
     def failed(self) -> None:
@@ -148,11 +149,12 @@ class UploadsFirst:
         with self._changed:
             return self._done
 
-    def wait(self, *, timeout_s: float) -> None:
-        """Until the push thread has drained the journal, or has failed at it once more: then nobody gains by waiting for it."""
+    def wait(self, *, timeout_s: float) -> bool:
+        """Until the push thread is done, or has failed once more, or the time is over. Whether whoever waits may go on: not after a failure."""
         with self._changed:
             begun = self._rounds
-            self._changed.wait_for(lambda: self._done or self._rounds > begun, timeout_s)
+            ended = self._changed.wait_for(lambda: self._done or self._rounds > begun, timeout_s)
+            return self._done or not ended
 
 
 @dataclass(slots=True)
@@ -235,20 +237,23 @@ def push(shared: Shared, bell: Doorbell) -> None:
             if _push_all(shared, uploader, keeper, hub):
                 shared.report_now.set()
             backoff.succeeded()
-            shared.uploads.drained()
+            shared.uploads.settled()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
             failing, pause_s = True, backoff.failed()
-            shared.uploads.failed()
+            if isinstance(error, HubUnreachable):
+                shared.uploads.failed()
+            else:
+                shared.uploads.settled()  # there is nothing to wait for
             _not_reached(shared, "push", error)
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
                 _begin_afresh(shared)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
-            shared.uploads.failed()
+            shared.uploads.settled()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
@@ -353,6 +358,7 @@ def pull(shared: Shared) -> None:
     opened: Opened | None = None
     downloader: Downloader | None = None
     failing = False
+    alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
     while not shared.stop.is_set():
         shared.worked("pull")
         pause_s = 0.0
@@ -365,9 +371,11 @@ def pull(shared: Shared) -> None:
             if downloader is None:
                 pause_s = LOOK_S
             else:
-                if not shared.uploads.are_done():
+                if not shared.uploads.are_done() and shared.clock.monotonic_s() < alone_s:
                     shared.ring(SYNC_BELL)
-                    shared.uploads.wait(timeout_s=UPLOADS_FIRST_S)
+                    if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
+                        raise HubUnreachable("uploads do not get through")
+                alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
                 _pull_once(shared, downloader, hub)
                 backoff.succeeded()
                 if failing:

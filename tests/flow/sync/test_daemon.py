@@ -314,3 +314,35 @@ def test_a_kiosk_whose_disk_was_put_back_goes_on_by_itself(place: Place) -> None
     until(lambda: place.kiosk.health().get("began_afresh") == 1)
     assert place.kiosk.health()["state"] == "warning"
     assert "Traceback" not in place.kiosk.log()
+
+
+def test_after_an_outage_a_device_says_first_what_it_did(place: Place) -> None:
+    """Uploads before downloads, operations before telemetry: the requests as they reach the hub."""
+    kiosk = seller(place.kiosk)
+    place.line.cut()
+    kiosk.append(*(kiosk.sale() for _ in range(1_100)))
+    place.kiosk.start()
+    until(place.kiosk.health)
+    place.line.mend()
+    until(lambda: kiosk.journal.unsent() == 0, timeout_s=40)
+    until(lambda: "/v1/changes" in place.line.asked and "/v1/telemetry" in place.line.asked)
+    asked = place.line.asked
+    uploads = [number for number, path in enumerate(asked) if path == "/v1/operations"]
+    assert len(uploads) >= 3
+    others = {path: asked.index(path) for path in ("/v1/changes", "/v1/telemetry", "/v1/lease") if path in asked}
+    assert max(uploads) < min(others.values()), asked[:20]
+
+
+def test_a_report_without_an_answer_delays_no_operation(place: Place) -> None:
+    place.line.silent_for = "/v1/telemetry"
+    kiosk = seller(place.kiosk)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    until(lambda: "/v1/telemetry" in place.line.asked)
+    node, sales = hub_node(place.hub), [kiosk.sale() for _ in range(5)]
+    for sale in sales:
+        append(place.kiosk, kiosk, sale)
+        until(lambda: kiosk.journal.unsent() == 0, timeout_s=10)
+    assert len(hub_bodies(node, place.kiosk.identity.device)) == 6
+    until(lambda: '"not_reported"' in place.kiosk.log())
+    assert '"not_reached"' not in place.kiosk.log()

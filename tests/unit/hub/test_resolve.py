@@ -143,3 +143,23 @@ def test_a_sale_with_a_mask_keeps_it(kiosk: Device) -> None:
     from sync.operation import to_body
 
     assert "541333******0013" in repr(resolve.shown(to_body(sale)))
+
+
+def test_the_hub_applies_what_the_release_before_wrote(kiosk: Device, node: HubNode) -> None:
+    from tests.unit.hub.test_uploads import segment
+
+    def of_release_before(body: str) -> str:
+        row = json.loads(body)
+        del row["v"]
+        return json.dumps(row, separators=(",", ":"))
+
+    from sync.operation import to_body
+
+    sale = kiosk.sale(count=2)
+    bodies = [of_release_before(to_body(what)) for what in (sale, kiosk.admission(sale.tickets[0].ticket))]
+    beyond = json.dumps({"op": "cd" * 16, "kind": "sale", "v": 99, "at": sale.at, "cart": []})
+    answers = kiosk.hub.operations(segment(kiosk, *bodies, beyond))
+    assert {answer.status for answer in answers} == {Status.ACCEPTED}
+    with node.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(tables.used)) == 1
+        assert connection.scalar(select(func.count()).select_from(tables.operation)) == 3
