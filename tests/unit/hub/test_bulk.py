@@ -6,17 +6,19 @@ import dataclasses
 import json
 import random
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from hub import tables
 from hub.database import open_database
 from hub.node import HubNode
-from hub.services import bulk
+from hub.services import bulk, ledger, venue
 from sync.chain import ZERO_HASH, Segment, cut
 from sync.claim import ClaimMessage
 from sync.operation import (
@@ -35,8 +37,10 @@ from sync.operation import (
 )
 from sync.protocol import Answer, Status
 from sync.state import Role
+from sync.upload import Uploader
 from tests import hubkit
 from tests.hubkit import Device
+from tests.support import postgres
 from tickets.admission import Passage, Reason
 from tickets.clock import FixedClock
 
@@ -158,19 +162,35 @@ class Talk:
         return gate, gate.claim(sold.ticket, code=self.kiosk.code_of(sold), op=self.op())
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_bulk_and_one_by_one_are_the_same(
-    seed: int, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = hubkit.make_node(tmp_path, clock=clock, random_bytes=hubkit.seeded(1))
-    kiosk, *gates = (
-        hubkit.make_device(node, tmp_path, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(number))
+def place(engine: str, folder: Path, clock: FixedClock) -> tuple[HubNode, HubNode, tuple[Device, ...]]:
+    """Two hubs that are the same, and three devices enrolled at both."""
+    if engine == "sqlite":
+        node = hubkit.make_node(folder, clock=clock, random_bytes=hubkit.seeded(1))
+    else:
+        key = Ed25519PrivateKey.from_private_bytes(hubkit.seeded(9)(32))
+        node = HubNode(open_database(postgres.fresh_url()), key, clock=clock, random_bytes=hubkit.seeded(1))
+        with node.write() as connection:
+            venue.publish_catalogue(connection, hubkit.VENUE, now=clock.now_utc())
+    devices = tuple(
+        hubkit.make_device(node, folder, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(number))
         for number, (role, label) in enumerate(((Role.KIOSK, "K2"), (Role.GATE, "A"), (Role.GATE, "B")))
     )
     node.engine.dispose()
-    shutil.copy(tmp_path / "hub.db", tmp_path / "judge.db")
-    key = Ed25519PrivateKey.from_private_bytes(hubkit.seeded(9)(32))
-    judge = HubNode(open_database(f"sqlite:///{tmp_path}/judge.db"), key, clock=clock, random_bytes=hubkit.seeded(9))
+    if engine == "sqlite":
+        shutil.copy(folder / "hub.db", folder / "judge.db")
+        url = f"sqlite:///{folder}/judge.db"
+    else:
+        name = str(node.engine.url.database)
+        url = postgres.server().url(postgres.server().fresh(template=name))
+    judge = HubNode(open_database(url), node.key, clock=clock, random_bytes=hubkit.seeded(9))
+    return node, judge, devices
+
+
+@pytest.mark.parametrize(("engine", "seed"), [("sqlite", 0), ("sqlite", 1), ("sqlite", 2), ("postgresql", 3)])
+def test_bulk_and_one_by_one_are_the_same(
+    engine: str, seed: int, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, judge, (kiosk, *gates) = place(engine, tmp_path, clock)
     in_bulk, talk = bulk.take, Talk(seed, kiosk, tuple(gates))
     slow: list[int] = []
 
@@ -202,3 +222,48 @@ def test_bulk_and_one_by_one_are_the_same(
         assert rows == theirs[name], name
     assert seen == set(Status), "every answer has been given"
     assert 0 < len(slow) < len(mine["operation"]) * 0.9, "both ways were walked"
+    for each in (node, judge):
+        each.engine.dispose()
+
+
+def test_two_gates_at_once_with_uses_of_the_same_tickets(tmp_path: Path, clock: FixedClock) -> None:
+    """On PostgreSQL both are inside at once: neither is lost, each ticket has a first and a second use, and one of the two is told."""
+    node, _, (kiosk, *gates) = place("postgresql", tmp_path, clock)
+    sales = [kiosk.sale(count=2) for _ in range(40)]
+    kiosk.append(*sales)
+    Uploader(kiosk.journal, kiosk.state, kiosk.hub, clock=clock).step()
+    unknown = [kiosk.sale().tickets[0] for _ in range(20)]
+    tickets = [sold for sale in sales for sold in sale.tickets] + unknown
+    start, answers = threading.Barrier(2), {}
+
+    def upload(gate: Device, order: list[SoldTicket]) -> None:
+        gate.append(*(gate.admission(sold.ticket, code=kiosk.code_of(sold)) for sold in order))
+        segment = gate.journal.next_segment(gate.state)
+        assert segment is not None
+        sender = gate.known
+        start.wait()
+        while True:  # as a device does: told to come again, it comes again
+            try:
+                answers[gate.identity.label] = node.operations(segment, sender=sender)
+                return
+            except DBAPIError:
+                continue
+
+    threads = [
+        threading.Thread(target=upload, args=(gate, order))
+        for gate, order in zip(gates, (tickets, tickets[::-1]), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(answers) == {"A", "B"}
+    assert all(item.status in (Status.ACCEPTED, Status.CONFLICT) for part in answers.values() for item in part)
+    with node.read() as connection:
+        rows = connection.execute(select(tables.used.c.ticket, tables.used.c.arrival)).all()
+        found = ledger.all_conflicts(connection)
+    assert sorted((row.ticket.hex(), row.arrival) for row in rows) == sorted(
+        (sold.ticket, arrival) for sold in tickets for arrival in (1, 2)
+    )
+    assert sorted(item.ticket.hex() for item in found) == sorted(sold.ticket for sold in tickets)
+    node.engine.dispose()
