@@ -33,6 +33,7 @@ CONTENTS = {
         "hub tls": "Show or change the hub's TLS key",
         "hub backup": "Copy the hub's SQLite database while it serves",
         "hub restored": "After a restore: which kiosks have still to say what they hold",
+        "hub operations": "Records that could not be applied: list, try again, settle",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk or a gate of a venue",
@@ -79,6 +80,11 @@ payment = typer.Typer(help="Payments in doubt (処理未了) of this kiosk.", no
 app.add_typer(payment, name="payment")
 app.add_typer(gate, name="gate")
 app.add_typer(hub, name="hub")
+operations = typer.Typer(
+    help="Records that the hub could not apply, or that contradict something. Without a command: list them, a JSON line each.",
+    rich_markup_mode=None,
+)
+hub.add_typer(operations, name="operations")
 app.add_typer(config, name="config")
 
 FileOption = Annotated[
@@ -257,6 +263,41 @@ def hub_restored(
     from hub.command import restored
 
     _run_hub(lambda: restored(database_url=database, key_file=key_file, again=again, without=without, by=by))
+
+
+@operations.callback(invoke_without_command=True)
+def hub_operations(
+    ctx: typer.Context,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only those that had no effect.")] = False,
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import show
+
+    if ctx.invoked_subcommand is None:
+        _run_hub(lambda: show(database_url=database, rejected_only=rejected))
+
+
+@operations.command("retry", help="Apply a rejected record again, after its cause was mended.")
+def hub_operations_retry(
+    op: Annotated[str, typer.Argument(metavar="OP", help="Its id, as the list says it.")],
+    by: Annotated[str, typer.Option("--by", help="Who you are.")] = "command line",
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import retry
+
+    _run_hub(lambda: retry(op, database_url=database, by=by))
+
+
+@operations.command("settle", help="Say that a record was dealt with otherwise, who did, and how.")
+def hub_operations_settle(
+    op: Annotated[str, typer.Argument(metavar="OP", help="Its id, as the list says it.")],
+    by: Annotated[str, typer.Option("--by", help="Who you are.")],
+    because: Annotated[str, typer.Option("--because", help="How it was settled.")],
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import settle
+
+    _run_hub(lambda: settle(op, database_url=database, by=by, because=because))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")

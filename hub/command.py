@@ -378,6 +378,15 @@ def say(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+_COMMANDS: dict[str, Callable[..., object]] = {
+    "serve": serve,
+    "seed": seed,
+    "link": link,
+    "backup": backup,
+    "restored": restored,
+}
+
+
 def main(argv: Sequence[str]) -> int:
     """`python -m hub serve|seed --database URL ...`, for units and tests; people use `kaisatsu hub`."""
     import argparse
@@ -389,7 +398,8 @@ def main(argv: Sequence[str]) -> int:
     for name in ("serve", "seed", "link", "backup", "restored"):
         command = commands.add_parser(name)
         command.add_argument("--database", dest="database_url", required=True)
-        command.add_argument("--key-file", type=Path)
+        if name != "backup":
+            command.add_argument("--key-file", type=Path)
         if name not in ("backup", "restored"):
             command.add_argument("--tls-cert", type=Path)
         if name == "backup":
@@ -411,19 +421,12 @@ def main(argv: Sequence[str]) -> int:
             command.add_argument("--label", required=True)
             command.add_argument("--gate")
     given = vars(parser.parse_args(argv))
+    chosen: str = given.pop("command")
+    if chosen == "serve":
+        host, _, port = given.pop("listen").rpartition(":")
+        given |= {"host": host.strip("[]") or "127.0.0.1", "port": int(port)}
     try:
-        match given.pop("command"):
-            case "serve":
-                host, _, port = given.pop("listen").rpartition(":")
-                serve(host=host.strip("[]") or "127.0.0.1", port=int(port), **given)
-            case "seed":
-                seed(**given)
-            case "backup":
-                backup(database_url=given["database_url"], to=given["to"])
-            case "restored":
-                restored(**given)
-            case "link":
-                link(**given)
+        _COMMANDS[chosen](**given)
     except (HubError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

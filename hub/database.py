@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -67,6 +67,7 @@ def _opened(url: str) -> Engine:
                 raise HubError(f"{url}: a file is expected, such as sqlite:///hub.db")
             path.parent.mkdir(parents=True, exist_ok=True)
             engine = open_engine(path)
+            event.listen(engine, "connect", _make_room)
         case "postgresql":
             engine = _postgresql(parsed)
         case other:
@@ -79,6 +80,12 @@ def _opened(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _make_room(connection: Any, _: Any) -> None:
+    """A hub's keys are random, so each segment touches pages all over: let them stay in memory and in the log for a while."""
+    connection.execute("PRAGMA cache_size=-32768")
+    connection.execute("PRAGMA wal_autocheckpoint=8000")
 
 
 def _postgresql(parsed: URL) -> Engine:
@@ -151,14 +158,6 @@ def run(engine: Engine, work: Callable[[Connection], _T]) -> _T:
                 raise
         time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 only so that two do not meet again
     raise AssertionError("unreachable")
-
-
-def may_be_a_race(connection: Connection, error: DBAPIError) -> bool:
-    """Whether an error inside of a savepoint is to be let out, so that `run` tries the whole once more, before it is held against what
-    was to be written: another transaction may have inserted the same row a moment ago.
-    """
-    state = sqlstate(error)
-    return state in ("40001", "40P01") or (state == "23505" and connection.info.get("attempt") == 0)
 
 
 def sqlstate(error: DBAPIError) -> str | None:

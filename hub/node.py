@@ -5,23 +5,34 @@ No HTTP: the web shell and the simulation call the same methods.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Connection, Engine
 
-from hub import tables
 from hub.database import one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
 from hub.senders import Senders
-from hub.services import attention, balance, devices, feed, housekeeping, ledger, restore, stock, tickets, uploads
+from hub.services import (
+    attention,
+    balance,
+    devices,
+    feed,
+    housekeeping,
+    ledger,
+    reports,
+    resolve,
+    restore,
+    stock,
+    tickets,
+    uploads,
+)
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
@@ -43,7 +54,7 @@ from sync.protocol import (
 from sync.state import write_durably
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
-from tickets.ids import DeviceId, RandomBytes, TicketId
+from tickets.ids import DeviceId, OpId, RandomBytes, TicketId
 
 _T = TypeVar("_T")
 
@@ -60,6 +71,8 @@ class HubNode:
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
+        # SQLite has one writer, and whoever finds it busy sleeps and looks again: segments wait in a line instead.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._sums = balance.Memo()
         self.tombstone_days = housekeeping.TOMBSTONE_DAYS
         self.chores = housekeeping.Kept()
@@ -180,9 +193,10 @@ class HubNode:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
         if segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
-        now = self.clock.now_utc()
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
         try:
-            return self.transact(lambda connection: uploads.receive(connection, segment, sender=sender, now=now))
+            with self._turn:
+                return self.transact(lambda connection: uploads.receive(connection, given, sender=sender, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
@@ -205,19 +219,19 @@ class HubNode:
         return self.transact(lend)
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
-        row = {
-            "device": sender.device,
-            "at": tables.stamp(telemetry.at),
-            "received_at": tables.stamp(self.clock.now_utc()),
-            "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
-        }
-
         def keep(connection: Connection) -> None:
             restore.must_have_reported(connection, sender.device)
-            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
-            connection.execute(insert(tables.telemetry), row)
+            reports.keep(connection, telemetry, device=sender.device, now=self.clock.now_utc())
 
         run(self.engine, keep)  # nobody follows it, so nobody is woken
+
+    def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
+        with self.write() as connection:
+            resolve.settle(connection, op, by=by, because=because, now=self.clock.now_utc())
+
+    def retry_operation(self, op: OpId, *, by: str) -> Answer:
+        with self.write() as connection:
+            return resolve.retry(connection, op, by=by, now=self.clock.now_utc())
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
         with self.write() as connection:

@@ -101,8 +101,20 @@ operation = Table(
     Column("received_at", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("settled_at", Text),
+    Column("settled_by", Text),
+    Column("settled_because", Text),
 )
 Index("operation_by_op", operation.c.op)
+Index("operation_by_status", operation.c.status, operation.c.received_at)
+revised_answer = Table(
+    "revised_answer",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
 chain = Table(
     "chain",
     metadata,
@@ -351,6 +363,7 @@ telemetry = Table(
     Column("at", Text, nullable=False),
     Column("received_at", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("sequence", _Big, nullable=False, server_default="0"),
 )
 account = Table(
     "account",

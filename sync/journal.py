@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     insert,
     select,
 )
@@ -94,6 +95,8 @@ _HEAD = (
 _META = select(meta.c.value).where(meta.c.key == bindparam("key"))
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
+RENEWED = "renewed"
+"""The same, once a new incarnation has begun in the same file and until it holds grants of its own (sync.afresh)."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
@@ -132,6 +135,8 @@ class Journal:
         """Chain a text that was an operation of this device before, unchanged: the same op id with the same text is answered
         `duplicate` wherever it is known. What is new goes through `append`.
         """
+        # Another process may have begun a new incarnation in this file (sync.afresh): an operation of the old one would never be sent.
+        self.incarnation = int(connection.execute(_META, {"key": "incarnation"}).scalar_one())
         row = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
         seq, previous = (1, ZERO_HASH) if row is None else (row.seq + 1, row.hash)
         digest = operation_hash(self.device, self.incarnation, seq, previous, body)
@@ -186,9 +191,15 @@ class Journal:
             return True
 
     def forked(self) -> str:
-        """Why the hub contradicts this journal, empty while it does not. Looked at by whoever has it open. Raises DBAPIError."""
+        """Why the hub contradicts this journal, empty while it does not; also when a new incarnation has begun and the hub has lent it nothing
+        yet. Looked at by whoever has it open. Raises DBAPIError.
+        """
         with self.read() as connection:
-            return connection.scalar(_META, {"key": FORKED}) or ""
+            return connection.scalar(_META, {"key": FORKED}) or connection.scalar(_META, {"key": RENEWED}) or ""
+
+    def grants_are_in(self, connection: Connection) -> None:
+        """The hub has answered this incarnation's first request for leases: what is here now may be sold."""
+        connection.execute(delete(meta).where(meta.c.key == RENEWED))
 
     def is_in_place(self, state: StateDir) -> bool:
         """Whether what is open here is still the journal of `state`, and not put away by another process since."""

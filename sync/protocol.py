@@ -481,12 +481,17 @@ class Rejoin:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How a device is; the latest wins. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}."""
+    """How a device is. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}; which there are, docs/protocol.md says.
+
+    Messages may overtake each other: the latest is the one with the highest (`at`, `sequence`), `at` by the device's own clock. A device
+    that counts no sequence sends 0.
+    """
 
     at: datetime
     software: str
     unsent: int
     parts: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    sequence: int = 0
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -494,6 +499,7 @@ class Telemetry:
             "at": self.at.isoformat(),
             "software": self.software,
             "unsent": self.unsent,
+            "sequence": self.sequence,
             "parts": [dict(part) for part in self.parts],
         }
 
@@ -506,6 +512,7 @@ class Telemetry:
                 software=_text(row, "software", chars_max=64),
                 unsent=_count(row, "unsent"),
                 parts=tuple(_part(item) for item in _list(row, "parts", items_max=64)),
+                sequence=_count(row, "sequence") if "sequence" in row else 0,
             )
 
 

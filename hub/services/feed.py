@@ -34,7 +34,7 @@ from sqlalchemy import (
 
 from hub.database import is_postgresql
 from hub.errors import CursorGone, SchemaTooOld
-from hub.tables import TransactionId, change, document, meta, selling_key, slot, ticket, used
+from hub.tables import TransactionId, change, document, meta, revised_answer, selling_key, slot, ticket, used
 from sync.checksum import to_text
 from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, SCOPE, SCOPES, Cursor, Page, TableRows
 from tickets.ids import RandomBytes
@@ -96,6 +96,7 @@ FEEDS: Mapping[str, _Feed] = {
     "ticket": _Feed(
         ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")
     ),
+    "answer": _Feed(revised_answer, revised_answer.c.op, _plain(revised_answer, "op status reason at")),
     "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released")),
 }
 

@@ -132,6 +132,10 @@ class Line:
         self.nonsense: bytes | None = None
         """Sent instead of the hub's answer; b"" keeps silent."""
         self.seen = 0
+        self.asked: list[str] = []
+        """Paths of the requests that reached the hub, in order."""
+        self.silent_for = ""
+        """Requests of this path get no answer."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -190,11 +194,17 @@ class Line:
         with self._lock:
             self._open.add(hub)
         for source, target in ((client, hub), (hub, client)):
-            threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            asks = source is client
+            threading.Thread(target=self._pump, args=(source, target), kwargs={"asks": asks}, daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, *, asks: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if asks and data.startswith((b"GET /", b"POST /")):
+                    path = data.split(b" ", 2)[1].decode().partition("?")[0]
+                    self.asked.append(path)
+                    if path == self.silent_for:
+                        continue
                 target.sendall(data)
         for held in (source, target):
             with contextlib.suppress(OSError):

@@ -333,3 +333,70 @@ def test_a_hub_put_back_from_its_backup_gets_everything_again_from_running_daemo
     until(lambda: all(cached(gate, sold.ticket) is not None for sold in who.sold))
     assert hub_bodies(node, kiosk.identity.device) == journal_bodies(who.journal)
     node.engine.dispose()
+
+
+def test_a_kiosk_whose_disk_was_put_back_goes_on_by_itself(place: Place) -> None:
+    """The whole state directory comes back; hub and daemon are real. The kiosk stands still until the hub has lent it something new."""
+    kiosk, node = seller(place.kiosk), hub_node(place.hub)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    copy = place.kiosk.state.path.with_name("copy")
+    shutil.copytree(place.kiosk.state.path, copy)
+    kiosk = seller(place.kiosk)
+    kiosk.append(before := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    shutil.rmtree(place.kiosk.state.path)
+    copy.rename(place.kiosk.state.path)
+    kiosk = seller(place.kiosk)
+    kiosk.append(after := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.is_in_place(place.kiosk.state) is False)
+    append(place.kiosk, kiosk, last := kiosk.sale())  # by an engine that has had the file open all the while
+    assert kiosk.journal.incarnation == 2
+
+    def orders() -> set[str]:
+        with node.read() as connection:
+            return {order.hex() for order in connection.scalars(select(tables.order.c.order))}
+
+    until(lambda: orders() == {before.order, after.order, last.order})
+    until(lambda: kiosk.journal.forked() == "")
+    until(lambda: place.kiosk.health().get("began_afresh") == 1)
+    assert place.kiosk.health()["state"] == "warning"
+    assert "Traceback" not in place.kiosk.log()
+
+
+def test_after_an_outage_a_device_says_first_what_it_did(place: Place) -> None:
+    """Uploads before downloads, operations before telemetry: the requests as they reach the hub."""
+    kiosk = seller(place.kiosk)
+    place.line.cut()
+    kiosk.append(*(kiosk.sale() for _ in range(1_100)))
+    place.kiosk.start()
+    until(place.kiosk.health)
+    place.line.mend()
+    until(lambda: kiosk.journal.unsent() == 0, timeout_s=40)
+    until(lambda: "/v1/changes" in place.line.asked and "/v1/telemetry" in place.line.asked)
+    asked = place.line.asked
+    uploads = [number for number, path in enumerate(asked) if path == "/v1/operations"]
+    assert len(uploads) >= 3
+    others = {path: asked.index(path) for path in ("/v1/changes", "/v1/telemetry", "/v1/lease") if path in asked}
+    assert max(uploads) < min(others.values()), asked[:20]
+
+
+def test_a_report_without_an_answer_delays_no_operation(place: Place) -> None:
+    place.line.silent_for = "/v1/telemetry"
+    kiosk = seller(place.kiosk)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    until(lambda: "/v1/telemetry" in place.line.asked)
+    node, sales = hub_node(place.hub), [kiosk.sale() for _ in range(5)]
+    for sale in sales:
+        append(place.kiosk, kiosk, sale)
+        until(lambda: kiosk.journal.unsent() == 0, timeout_s=10)
+    assert len(hub_bodies(node, place.kiosk.identity.device)) == 6
+    until(lambda: '"not_reported"' in place.kiosk.log())
+    assert '"not_reached"' not in place.kiosk.log()

@@ -60,7 +60,8 @@ def _flat(found: list[object]) -> Iterator[object]:
 
 
 def path_of(route: Route) -> str:
-    return re.sub(r"\{language\}", "ja", re.sub(r"\{ticket\}", "00" * 10, route.path))
+    filled = {"language": "ja", "ticket": "00" * 10, "op": "00" * 16}
+    return re.sub(r"\{(\w+)\}", lambda found: filled.get(found[1], found[0]), route.path)
 
 
 def calls(client: TestClient, who: Who) -> list[tuple[str, str, Route]]:
@@ -151,6 +152,9 @@ def test_every_office_route_refuses_whoever_is_not_signed_in(
         "/sign-out",
         f"/tickets/{'00' * 10}",
         f"/tickets/{'00' * 10}/cancel",
+        "/operations",
+        f"/operations/{'00' * 16}/settle",
+        f"/operations/{'00' * 16}/retry",
     }
     cookie, csrf = session
     for method, path, _ in found:
