@@ -31,7 +31,7 @@ CONTENTS = {
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
         "hub backup": "Copy the hub's SQLite database while it serves",
-        "hub restored": "After a restore: which kiosks have still to say what they hold",
+        "hub restored": "After a restore: which kiosks are waited for",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk or a gate of a venue",
