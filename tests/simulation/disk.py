@@ -29,6 +29,10 @@ _SYNC_AT = 4
 """`struct sqlite3_io_methods` (sqlite3.h): a version, then 18 pointers, xSync the fifth."""
 
 
+RUN = "run"
+"""The run-time directory in each machine's folder."""
+
+
 class _Vfs(ctypes.Structure):
     """`struct sqlite3_vfs` (sqlite3.h), whole, so that it can be copied."""
 
@@ -168,7 +172,8 @@ def _is_database(file: Path) -> bool:
 
 
 def _counts(file: Path) -> bool:
-    return file.is_file() and not file.name.endswith("-shm")
+    """Not what is made anew at each start: shared memory, and the run-time directory."""
+    return file.is_file() and not file.name.endswith("-shm") and file.parent.name != RUN
 
 
 def _databases(folder: Path) -> list[Path]:
