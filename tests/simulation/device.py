@@ -15,6 +15,12 @@ from sync.upload import Uploader
 from tests.simulation.outside import Line, Server
 from tests.simulation.world import Machine, Process, seeded
 
+try:
+    from sync.rejoin import rejoin
+except ImportError:  # before devices tell a restored hub what they hold
+    rejoin = None  # type: ignore[assignment]
+
+REJOINS = rejoin is not None
 ROWS_MAX = 9
 PUSHES_MAX = 3
 
@@ -51,6 +57,7 @@ class SyncProcess(Process):
         self._uploader: Uploader | None = None
         self._keeper: LeaseKeeper | None = None
         self._downloader: Downloader | None = None
+        self._rejoin_wanted = False
 
     def _start(self) -> None:
         clock, random_bytes = self.machine.clock, seeded(self.world)
@@ -80,9 +87,13 @@ class SyncProcess(Process):
                 site.line(),  # type: ignore[arg-type]
                 clock=clock,
                 rows_max=200 if self.world.perfect else ROWS_MAX,
-                told=lambda event, _: self.world.seen.update([event]),
+                told=self._told,
             )
             self._downloader.open()
+
+    def _told(self, event: str, _detail: str) -> None:
+        self.world.seen[event] += 1
+        self._rejoin_wanted |= event == "feed_gone"
 
     def step(self) -> bool | None:
         """Push, then pull, each failing for itself. Whether anything moved."""
@@ -103,6 +114,9 @@ class SyncProcess(Process):
         except HubRefused as refused:
             self.world.note(f"refused: {refused}")
             self.world.seen[f"refused_{refused.error}"] += 1
+            if refused.error == "unreported":
+                self._rejoin_wanted = True
+                return True
             if refused.error == "chain_fork" and self._opened is not None and self._opened.sound is not None:
                 self._opened.sound.mark_forked(daemon.FORK)
                 self._watch.doubt()
@@ -125,6 +139,10 @@ class SyncProcess(Process):
                 break
             moved = True
             self.world.note(f"sent {sent}")
+        if self._rejoin_wanted and rejoin is not None and self._opened is not None and self._opened.sound is not None:
+            rejoin(self._opened.sound, self._site.line())  # type: ignore[arg-type]
+            self._rejoin_wanted = False
+            moved = True
         if self._keeper is not None:
             moved = self._keeper.step() or moved
         return moved

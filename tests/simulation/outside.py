@@ -73,13 +73,13 @@ class Line:
         fate = world.chance.random()
         if fate < 0.06:
             raise HubUnreachable("the request was lost")
-        if fate < 0.14:
+        if fate < (0.20 if call == "claim" else 0.12):
             world.late.append((f"{call} of {self._device.hex()[:4]}", deliver))
             raise HubUnreachable("the request is late")
         answer = deliver()
-        if fate < 0.22:
+        if fate < 0.27:
             raise HubUnreachable("the answer was lost")
-        if fate < 0.30:
+        if fate < 0.33:
             world.late.append((f"{call} of {self._device.hex()[:4]} again", deliver))
         return answer
 
@@ -159,6 +159,11 @@ class SimulatedTerminal:
     def close(self) -> None:
         self._book.drop_holds()
 
+    def _works(self) -> None:
+        """A terminal takes its seconds, and the venue goes on meanwhile."""
+        for _ in range(3):
+            self._world.point(interleave=0.3)
+
     def baseline(self) -> Baseline:
         self._world.point()
         if self._absent():
@@ -170,7 +175,7 @@ class SimulatedTerminal:
         watch(Progress(Stage.INSERT_CARD, may_cancel=True))
         self._world.wait(self._world.chance.uniform(2, 20))
         answer = self._authorised(request)
-        self._world.point()
+        self._works()
         return answer
 
     def _authorised(self, request: PayRequest) -> Evidence:
@@ -229,6 +234,7 @@ class SimulatedTerminal:
         fate = 1.0 if self._world.perfect else self._world.chance.random()
         if charge.state == "final" and fate < 0.06:
             return replace(charged, outcome=Outcome.APPROVED_FINAL, code="terminal_refused")
+        self._works()
         self._world.note(f"reversed {charge.amount.minor}")
         charge.state = "reversed"
         self._world.point()

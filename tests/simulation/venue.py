@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sync.state import Role
 from tests import hubkit
 from tests.simulation import invariants
-from tests.simulation.device import Site
+from tests.simulation.device import REJOINS, Site
 from tests.simulation.gate import LaneProcess
 from tests.simulation.kiosk import EngineProcess, SpoolProcess, patches
 from tests.simulation.outside import Server, deliver_late
@@ -30,7 +29,9 @@ from tests.simulation.world import Machine, World
 from tests.support.gate_device import catalogue_document
 from tickets.clock import FixedClock
 
-STEPS = 230
+STEPS = 105
+MORNING = 14
+"""Steps before the first guests come to a gate: there is little to scan yet."""
 KEY_SEED = 11
 KIOSKS, GATES = ("K2", "K3"), ("A", "B")
 CAPACITY = 14
@@ -70,7 +71,7 @@ class Venue:
         ]
         self._earlier: dict[str, dict[str, bytes]] = {}
         for machine in world.machines:
-            machine.clock.offset_s = world.chance.choice((0, 0, 0, -40, 70, -400, 3600 * 5))
+            machine.clock.offset_s = world.chance.choice((0, 0, 0, 0, -40, 70, -400, 3600 * 2))
             machine.clock.drift = world.chance.uniform(-2e-4, 2e-4)
         self.hub.machine.clock.offset_s = 0
         world.actions = [self._scan, self._scan, self._scan, self._sync, self._sync, self._sell, self._print, self._late]
@@ -91,19 +92,23 @@ class Venue:
             (0.06, lambda: chance.choice(world.machines).lose_power()),
         )
         everyday = (
-            (0.26, self._scan),
+            (0.32, self._scan),
             (0.26, self._sync),
-            (0.16, self._sell),
+            (0.12, self._sell),
             (0.14, self._print),
-            (0.06, self._late),
+            (0.04, self._late),
             (0.05, self._mend),
             (0.07, lambda: chance.choices([what for _, what in rare], [weight for weight, _ in rare])[0]()),
         )
-        for _ in range(STEPS):
+        for step in range(STEPS):
             world.wait(chance.expovariate(1 / 25))
             for process in world.processes:
                 if not process.up and chance.random() < 0.25:
                     process.start()
+            if step < MORNING and chance.random() < 0.6:
+                self._sell()
+                self._print()
+                continue
             what = chance.choices([what for _, what in everyday], [weight for weight, _ in everyday])[0]
             what()
 
@@ -122,6 +127,8 @@ class Venue:
             while spool.step():
                 pass
             sale.settle()
+        if self.witness.reign and not REJOINS:
+            self._everyone_says_something()
         for _ in range(AT_REST_MAX):
             for lane in self.lanes:
                 lane.finish()
@@ -132,13 +139,25 @@ class Venue:
         for lane in self.lanes:
             lane.mend()
 
+    def _everyone_says_something(self) -> None:
+        """A hub that was put back learns of what it has lost from the next operation of each device (chain_gap), and not before."""
+        for lane in self.lanes:
+            lane.mend()
+            lane.scan(None)
+        for sale, spool in zip(self.sales, self.spools, strict=True):
+            sale.sell_for_nothing()
+            while spool.step():
+                pass
+            sale.settle()
+
     # --- one thing each
 
     def _scan(self) -> None:
         chance, papers = self.world.chance, list(self.witness.papers.values())
         lane = chance.choice(self.lanes)
-        if not papers or chance.random() < 0.03:
+        if chance.random() < 0.03:
             lane.scan(None)
+        if not papers:
             return
         lane.scan(chance.choice(papers[-6:]) if chance.random() < 0.85 else chance.choice(papers))
 
@@ -222,7 +241,24 @@ def template() -> Iterator[Path]:
             device.journal.engine.dispose()
             device.state.path.rename(folder / label)
         node.engine.dispose()
+        _first_sync(folder)
         yield folder
+
+
+def _first_sync(folder: Path) -> None:
+    """Everyone has heard from the hub once, and holds leases."""
+    quiet()
+    world = World(0, hubkit.NOON - timedelta(minutes=9), perfect=True)
+    with world.opened():
+        venue = Venue(world, folder)
+        for machine in world.machines:
+            machine.clock.offset_s = machine.clock.drift = 0
+        venue.hub.start()
+        for _ in range(4):
+            for site in venue.sites:
+                site.sync.start()
+                site.sync.step()
+            world.wait(1)
 
 
 def _catalogue() -> dict[str, object]:
@@ -277,5 +313,3 @@ def quiet() -> None:
     """The real code's own log says what the seeds are full of."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
-
-_ = gc

@@ -18,14 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from unittest import mock
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from tests.simulation.disk import Disk
 
 T = TypeVar("T")
 
+COMPILED: LRUCache[Any, Any] = LRUCache(4000)
+"""Statements as compiled, for all engines of all seeds: each restart of a device would compile them anew, half of a seed's time."""
 INTERLEAVE = 0.06
 """How often somebody else acts at a point."""
 DEATHS = 0.035
@@ -159,6 +164,8 @@ class World:
     processes: list[Process] = field(default_factory=list)
     actions: list[Callable[[], None]] = field(default_factory=list)
     """What others may do at a point."""
+    tickers: list[Callable[[], None]] = field(default_factory=list)
+    """What goes by the clock: called whenever time has passed."""
     late: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     """Requests still on their way."""
     seen: Counter[str] = field(default_factory=Counter)
@@ -191,6 +198,10 @@ class World:
             ("rollback", self._rolled_back),
         )
         self.disk.watch()
+        one_dialect = mock.patch.multiple(  # a statement is compiled for a dialect, and all of these are the same
+            SQLiteDialect_pysqlite, __hash__=lambda _self: 1, __eq__=lambda one, other: type(one) is type(other)
+        )
+        one_dialect.start()
         for name, listener in listeners:
             event.listen(Engine, name, listener)
         try:
@@ -200,6 +211,7 @@ class World:
                 event.remove(Engine, name, listener)
             for process in self.processes:
                 process.die()
+            one_dialect.stop()
             self.disk.stop()
 
     def run(self, process: Process, what: Callable[[], T], *, starting: bool = False) -> T | None:
@@ -222,13 +234,13 @@ class World:
             if not self._stack:
                 self._open = 0
 
-    def point(self) -> None:
-        """The process at work may die here, or somebody else act first."""
+    def point(self, *, interleave: float = INTERLEAVE) -> None:
+        """The process at work may die here, or somebody else act first: more likely where it waits for seconds."""
         if not self._stack or self.perfect:
             return
         frame = self._stack[-1]
         self._burn(frame)
-        if self._open == 0 and len(self._stack) <= DEPTH_MAX and self.chance.random() < INTERLEAVE:
+        if self._open == 0 and len(self._stack) <= DEPTH_MAX and self.chance.random() < interleave:
             self.seen["interleaved"] += 1
             self.chance.choice(self.actions)()
             if frame.process.life != frame.life:
@@ -237,6 +249,8 @@ class World:
     def wait(self, seconds: float) -> None:
         """Time passes for everyone."""
         self.elapsed_s += seconds
+        for tick in self.tickers:
+            tick()
 
     @property
     def at_work(self) -> Process | None:
@@ -263,7 +277,8 @@ class World:
 
     # --- the databases' points
 
-    def _connected(self, _connection: Connection) -> None:
+    def _connected(self, connection: Connection) -> None:
+        connection.engine._compiled_cache = COMPILED
         if self._open == 0:
             self.point()
 
