@@ -219,6 +219,7 @@ class SpoolProcess(Process):
         self._database: Engine | None = None
         self._board: Board | None = None
         self.world.tickers.append(self._say)
+        sale.book.meanwhile = lambda: self.step() and None
 
     def _start(self) -> None:
         run_dir = self.machine.folder / RUN

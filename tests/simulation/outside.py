@@ -116,6 +116,8 @@ class TerminalBook:
     world: World
     charges: list[Charged] = field(default_factory=list)
     away: bool = False
+    meanwhile: Callable[[], None] = lambda: None
+    """What the kiosk's other processes do while its engine waits for the terminal."""
 
     def of(self, attempt: str) -> Charged | None:
         return next((charge for charge in self.charges if charge.attempt == attempt), None)
@@ -161,8 +163,10 @@ class SimulatedTerminal:
 
     def _works(self) -> None:
         """A terminal takes its seconds, and the venue goes on meanwhile."""
-        for _ in range(3):
+        for _ in range(2):
             self._world.point(interleave=0.3)
+            if self._world.happens(0.5):
+                self._world.aside(self._book.meanwhile)
 
     def baseline(self) -> Baseline:
         self._world.point()

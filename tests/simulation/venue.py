@@ -159,13 +159,21 @@ class Venue:
             lane.scan(None)
         if not papers:
             return
-        lane.scan(chance.choice(papers[-6:]) if chance.random() < 0.85 else chance.choice(papers))
+        paper = chance.choice(papers[-6:]) if chance.random() < 0.85 else chance.choice(papers)
+        if chance.random() < 0.25:  # a copy of it is held up at another gate in the same moment
+            other = chance.choice([one for one in self.lanes if one is not lane])
+            self.world.rival = lambda: other.scan(paper)
+        lane.scan(paper)
+        self.world.rival = None
 
     def _sync(self) -> None:
         self.world.chance.choice(self.sites).sync.step()
 
     def _sell(self) -> None:
-        self.world.chance.choice(self.sales).step()
+        sale = self.world.chance.choice(self.sales)
+        sale.step()
+        if self.world.happens(0.07) and not sale.busy:
+            sale.machine.lose_power()  # the worst moment: paid, and nothing printed yet
 
     def _print(self) -> None:
         spool = self.world.chance.choice(self.spools)

@@ -164,6 +164,8 @@ class World:
     processes: list[Process] = field(default_factory=list)
     actions: list[Callable[[], None]] = field(default_factory=list)
     """What others may do at a point."""
+    rival: Callable[[], None] | None = None
+    """Somebody who wants the very same of a server at the very same time: acts between its transactions, once."""
     tickers: list[Callable[[], None]] = field(default_factory=list)
     """What goes by the clock: called whenever time has passed."""
     late: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
@@ -240,11 +242,24 @@ class World:
             return
         frame = self._stack[-1]
         self._burn(frame)
-        if self._open == 0 and len(self._stack) <= DEPTH_MAX and self.chance.random() < interleave:
-            self.seen["interleaved"] += 1
-            self.chance.choice(self.actions)()
-            if frame.process.life != frame.life:
-                raise Died(frame)
+        if self._open or len(self._stack) > DEPTH_MAX:
+            return
+        if self.rival is not None and frame.process.concurrent and self.chance.random() < 0.5:
+            self.aside(self.rival)
+        elif self.chance.random() < interleave:
+            self.aside(self.chance.choice(self.actions))
+
+    def aside(self, action: Callable[[], None]) -> None:
+        """Somebody else acts while the process at work waits, as far as that can be now."""
+        if not self._stack or self.perfect or self._open or len(self._stack) > DEPTH_MAX:
+            return
+        frame = self._stack[-1]
+        self.seen["interleaved"] += 1
+        if action is self.rival:
+            self.rival = None
+        action()
+        if frame.process.life != frame.life:
+            raise Died(frame)
 
     def wait(self, seconds: float) -> None:
         """Time passes for everyone."""
