@@ -28,8 +28,9 @@ from sync.protocol import segment_to_row
 from tickets.ids import DeviceId
 
 try:
-    from sync.client import NONCE_HEADER
     from sync.nonce import RANDOM_BYTES, answer_to
+
+    from sync.client import NONCE_HEADER
 except ImportError:  # before the hub gave out nonces of its own
     NONCE_HEADER = ""
 
@@ -105,9 +106,9 @@ class Wire:
         await self._writer.drain()
         text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status = int(text.split(" ", 2)[1])
-        headers = dict(
-            (line.partition(":")[0].lower(), line.partition(":")[2].strip()) for line in text.split("\r\n")[1:] if line
-        )
+        headers = {
+            line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in text.split("\r\n")[1:] if line
+        }
         device.hears(headers)
         content = await self._reader.readexactly(int(headers.get("content-length", "0")))
         if headers.get("connection", "").lower() == "close":

@@ -117,7 +117,9 @@ class Guests:
         return shown
 
 
-def prepare(node: HubNode, count: int, chance: random.Random) -> list[tuple[DeviceId, Role, str, Ed25519PrivateKey, Kid | None, Ed25519PrivateKey]]:
+def prepare(
+    node: HubNode, count: int, chance: random.Random
+) -> list[tuple[DeviceId, Role, str, Ed25519PrivateKey, Kid | None, Ed25519PrivateKey]]:
     """Devices as enrolment leaves them at the hub, keys made beforehand. (device, role, label, identity key, kid, selling key)"""
     made, rows, keys = [], [], []
     now = node.clock.now_utc()
@@ -149,9 +151,7 @@ def prepare(node: HubNode, count: int, chance: random.Random) -> list[tuple[Devi
                 ),
                 node.key,
             )
-            keys.append(
-                {"kid": kid, "device": device, "public": public, "certificate": text, "signature": signature}
-            )
+            keys.append({"kid": kid, "device": device, "public": public, "certificate": text, "signature": signature})
         made.append((device, role, label, identity, kid, selling))
     with node.write() as connection:
         venue.publish_catalogue(
@@ -211,7 +211,9 @@ def sells(kid: Kid) -> Any:
     return sell
 
 
-async def run(hub: Hub, made: list[Any], guests: Guests, *, seconds: float, outage_s: float) -> tuple[Fleet, list[Device], tuple[float, float, float]]:
+async def run(
+    hub: Hub, made: list[Any], guests: Guests, *, seconds: float, outage_s: float
+) -> tuple[Fleet, list[Device], tuple[float, float, float]]:
     """Everyone for `seconds`, the hub dead for `outage_s` from a third on. (the fleet, its devices, (began, killed, calm again))"""
     began = time.monotonic()
     fleet = Fleet("127.0.0.1", hub.port, began + seconds)
@@ -261,10 +263,14 @@ def judge(node: HubNode, devices: list[Device]) -> dict[str, int]:
     sales = admitted = 0
     with node.read() as connection:
         kept: dict[tuple[bytes, int], list[str]] = {}
-        for row in connection.execute(select(tables.operation.c.device, tables.operation.c.seq, tables.operation.c.body)):
+        for row in connection.execute(
+            select(tables.operation.c.device, tables.operation.c.seq, tables.operation.c.body)
+        ):
             kept.setdefault((row.device, row.seq), []).append(row.body)
         uses = {row.op.hex(): row for row in connection.execute(select(tables.used))}
-        charged = Counter(dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).tuples().all()))
+        charged = Counter(
+            dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).tuples().all())
+        )
         tickets = set(connection.scalars(select(tables.ticket.c.ticket)))
         confirmed = connection.execute(
             select(tables.used.c.ticket, func.sum(tables.used.c.units).label("units"))
@@ -297,7 +303,9 @@ def judge(node: HubNode, devices: list[Device]) -> dict[str, int]:
                     found["lost"] += sum(bytes.fromhex(sold["ticket"]) not in tickets for sold in what["tickets"])
     for op, counts in expected.items():
         found["lost"] += op not in uses or bool(uses[op].released) == counts
-    found["doubled"] += len(kept) + len(charged) + sum(not row.released and not expected.get(op, False) for op, row in uses.items())
+    found["doubled"] += (
+        len(kept) + len(charged) + sum(not row.released and not expected.get(op, False) for op, row in uses.items())
+    )
     found["sales"], found["admissions"], found["unanswered"] = sales, admitted, sum(device.unsent for device in devices)
     return dict(found)
 

@@ -62,9 +62,27 @@ def _run_seeds(pool: multiprocessing.pool.Pool, count: int) -> int:
     say(BENCH, "admissions", admissions, "admissions")
     say(BENCH, "sales", sales, "sales")
     say(BENCH, "violations", violations, "seeds")
-    for what in ("crashed", "power_lost", "files_cut", "partitions", "late", "interleaved", "interrupted", "clock_jumps"):
+    for what in (
+        "crashed",
+        "power_lost",
+        "files_cut",
+        "partitions",
+        "late",
+        "interleaved",
+        "interrupted",
+        "clock_jumps",
+    ):
         say(BENCH, what, seen[what], "events")
-    for what in ("hub_put_back", "disk_put_back", "set_aside", "cancelled", "revoked", "given_back", "unknown", "papers"):
+    for what in (
+        "hub_put_back",
+        "disk_put_back",
+        "set_aside",
+        "cancelled",
+        "revoked",
+        "given_back",
+        "unknown",
+        "papers",
+    ):
         say(BENCH, what, seen[what], "events")
     return violations
 

@@ -18,9 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _POINTER = ctypes.c_void_p
-_OPEN = ctypes.CFUNCTYPE(
-    ctypes.c_int, _POINTER, _POINTER, _POINTER, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
-)
+_OPEN = ctypes.CFUNCTYPE(ctypes.c_int, _POINTER, _POINTER, _POINTER, ctypes.c_int, ctypes.POINTER(ctypes.c_int))
 _SYNC = ctypes.CFUNCTYPE(ctypes.c_int, _POINTER, ctypes.c_int)
 _DESCRIPTOR_AT = 24
 """Where `struct unixFile` holds its file descriptor, after three pointers (SQLite 3.7 to 3.50, os_unix.c)."""
@@ -127,7 +125,9 @@ class Disk:
 
     def copy(self, folder: Path) -> dict[str, bytes]:
         """What a backup of a stopped machine would hold: every file as it is durable now."""
-        return {str(file.relative_to(folder)): self._durable(file) for file in sorted(folder.rglob("*")) if _counts(file)}
+        return {
+            str(file.relative_to(folder)): self._durable(file) for file in sorted(folder.rglob("*")) if _counts(file)
+        }
 
     def put(self, files: dict[str, bytes], into: Path) -> None:
         """A disk with these files, all durable. `into` is a new folder: what a dead process still has open lies in the old one, and
@@ -149,7 +149,12 @@ class Disk:
             if not _counts(file):
                 continue
             now, durable = file.read_bytes(), self._durable(file)
-            if file.name.endswith("-wal") and len(now) > len(durable) and now.startswith(durable) and chance.random() < 0.5:
+            if (
+                file.name.endswith("-wal")
+                and len(now) > len(durable)
+                and now.startswith(durable)
+                and chance.random() < 0.5
+            ):
                 durable = now[: chance.randrange(len(durable), len(now))]
             lost += now != durable
             kept[str(file.relative_to(folder))] = durable

@@ -170,4 +170,8 @@ def lane_direction(answer: Answer) -> Direction:
 
 
 def _short(answer: Answer) -> str:
-    return "" if answer.claim is None else f"{answer.claim.ticket.hex()[:8]} x{answer.claim.units} op {answer.op.hex()[:8]}"
+    return (
+        ""
+        if answer.claim is None
+        else f"{answer.claim.ticket.hex()[:8]} x{answer.claim.units} op {answer.op.hex()[:8]}"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -19,10 +20,9 @@ from sync import cache as cache_file
 from sync import granted
 from sync.cache import Cache
 from sync.journal import answer, open_journal, operation
-from sync.operation import Admission, Incarnation, Mode, Owed, PaymentDoubt, Release, Sale, from_body
+from sync.operation import Admission, Mode, Owed, PaymentDoubt, Release, Sale, from_body
 from sync.protocol import Status
 from tests.simulation.world import seeded
-from tickets.admission import Passage
 
 if TYPE_CHECKING:
     from tests.simulation.device import Site
@@ -45,7 +45,9 @@ class Books:
             self.leases = _all(connection, tables.lease)
             self.conflicts = ledger.all_conflicts(connection)
             self.caps = {
-                (row.ticket.hex(), row.window): ledger.cap_of(connection, _ledger_ticket(self.tickets[row.ticket.hex()]), row.window)
+                (row.ticket.hex(), row.window): ledger.cap_of(
+                    connection, _ledger_ticket(self.tickets[row.ticket.hex()]), row.window
+                )
                 for row in self.used.values()
                 if row.ticket.hex() in self.tickets
             }
@@ -66,7 +68,9 @@ class Books:
                 )
             )
             self.said[site.label] = [(row.incarnation, row.seq, row.body) for row in rows]
-            self.rejected[site.label] = list(connection.execute(select(answer).where(answer.c.status == Status.REJECTED)))
+            self.rejected[site.label] = list(
+                connection.execute(select(answer).where(answer.c.status == Status.REJECTED))
+            )
         self.unsent[site.label] = journal.unsent()
         journal.engine.dispose()
 
@@ -328,7 +332,7 @@ def _digits_are_once(books: Books) -> Iterator[str]:
             by_digits[row.short_id].append(row)
     for digits, rows in sorted(by_digits.items()):
         rows.sort(key=lambda row: row.not_before)
-        for one, other in zip(rows, rows[1:], strict=False):
+        for one, other in pairwise(rows):
             if other.not_before < one.expires and {one.state, other.state} <= {"valid"}:
                 yield f"{digits} stands on two tickets of one day"
 
@@ -347,7 +351,8 @@ def _caches_are_the_hub(books: Books) -> Iterator[str]:
         held = Cache.open(site.state.cache(number))
         with held.engine.begin() as connection:
             here = {
-                (row.ticket, row.variant, row.uses, row.state, row.short_id) for row in _all(connection, cache_file.ticket)
+                (row.ticket, row.variant, row.uses, row.state, row.short_id)
+                for row in _all(connection, cache_file.ticket)
             }
             mine = {
                 (row.op, row.ticket, row.passage, row.units, row.at, row.released)
@@ -366,6 +371,3 @@ def _all(connection: Any, table: Any) -> list[Any]:
 
 def _ledger_ticket(row: Any) -> ledger.LedgerTicket:
     return ledger.LedgerTicket(row.ticket, row.variant, row.uses, row.state)
-
-
-_ = Incarnation, Passage

@@ -301,7 +301,7 @@ def patches(world: World) -> list[mock._patch[object]]:
         return at_work.machine.boot
 
     return [
-        mock.patch.object(engine.encode, "check", lambda *_: None),  # whether a paper fits is no question here, and takes long
+        mock.patch.object(engine.encode, "check"),  # whether a paper fits is no question here, and takes long
         mock.patch.object(engine, "IDLE_S", 0.0),
         mock.patch.object(engine, "PRINTING_S", 0.0),
         mock.patch.object(spool_job, "machine_boot", boot),

@@ -45,7 +45,7 @@ def rewritten(owner: Any, name: str, old: str, new: str) -> mock._patch[Any]:
     source = textwrap.dedent(inspect.getsource(plain))
     assert source.count(old) == 1, f"{name}: {old!r} stands {source.count(old)} times in it"
     names: dict[str, Any] = {}
-    exec(compile(source.replace(old, new), f"<mutant of {name}>", "exec"), plain.__globals__, names)  # noqa: S102 our own source
+    exec(compile(source.replace(old, new), f"<mutant of {name}>", "exec"), plain.__globals__, names)
     return mock.patch.object(owner, name, names[plain.__name__])
 
 
@@ -104,9 +104,7 @@ def print_before_proof() -> contextlib.AbstractContextManager[None]:
         request = real(self, sale, method)
         book = self._ledger
         with book.journal.write() as connection:
-            spool.enqueue(
-                connection, sale.job_id, "tickets", sale.documents, boot=book.boot, now=book._clock.now_utc()
-            )
+            spool.enqueue(connection, sale.job_id, "tickets", sale.documents, boot=book.boot, now=book._clock.now_utc())
         return request
 
     return _all(mock.patch.object(charge.Charge, "_begin", begin))
@@ -153,9 +151,7 @@ def _no_doubt(real: Callable[..., Any]) -> Callable[..., Any]:
 
 def reversed_sale_keeps_stock() -> contextlib.AbstractContextManager[None]:
     """A sale that was taken back still counts against the lease."""
-    return _all(
-        rewritten(sale_ledger.Ledger, "reversed", "stock.release(connection, record.ref, now=now)", "pass")
-    )
+    return _all(rewritten(sale_ledger.Ledger, "reversed", "stock.release(connection, record.ref, now=now)", "pass"))
 
 
 def lease_forgets_earlier_runs() -> contextlib.AbstractContextManager[None]:
@@ -212,9 +208,7 @@ def known_op_not_recognised() -> contextlib.AbstractContextManager[None]:
     def claim(connection: Any, message: Any, *, device: Any, now: Any) -> Any:
         fresh = replace(message, op=OpId(bytes(reversed(bytes.fromhex(message.op)))).hex())
         known = connection.scalar(
-            select(hub_ledger.claim_answer.c.op).where(
-                hub_ledger.claim_answer.c.op == bytes.fromhex(message.op)
-            )
+            select(hub_ledger.claim_answer.c.op).where(hub_ledger.claim_answer.c.op == bytes.fromhex(message.op))
         )
         if known is None:
             return real_claim(connection, message, device=device, now=now)
@@ -310,7 +304,7 @@ def policy_under_a_new_op() -> contextlib.AbstractContextManager[None]:
 
 def interrupted_scans_forgotten() -> contextlib.AbstractContextManager[None]:
     """After a crash nobody asks what became of the scan that was under way."""
-    return _all(mock.patch.object(Lane, "settle_interrupted", lambda _self: 0))
+    return _all(mock.patch.object(Lane, "settle_interrupted", return_value=0))
 
 
 def abandoned_claim_not_released() -> contextlib.AbstractContextManager[None]:
@@ -328,7 +322,7 @@ def abandoned_claim_not_released() -> contextlib.AbstractContextManager[None]:
 def incarnation_unchanged() -> contextlib.AbstractContextManager[None]:
     """A journal begun after another was set aside takes up the old one's numbers."""
     return _all(
-        mock.patch.object(StateDir, "incarnation", lambda _self: 0),
+        mock.patch.object(StateDir, "incarnation", return_value=0),
     )
 
 
@@ -350,9 +344,7 @@ def granted_use_counts_again() -> contextlib.AbstractContextManager[None]:
     real = hub_ledger.admit
 
     def admit(connection: Any, what: Any, *, device: Any, now: Any) -> Any:
-        known = connection.scalar(
-            select(hub_ledger.used.c.op).where(hub_ledger.used.c.op == bytes.fromhex(what.op))
-        )
+        known = connection.scalar(select(hub_ledger.used.c.op).where(hub_ledger.used.c.op == bytes.fromhex(what.op)))
         if known is None:
             return real(connection, what, device=device, now=now)
         return real(connection, replace(what, op=bytes(reversed(known)).hex()), device=device, now=now)

@@ -244,10 +244,10 @@ class SimulatedTerminal:
         self._world.point()
         return replace(charged, outcome=Outcome.UNKNOWN if fate < 0.2 else Outcome.NOT_CHARGED, code="reversed")
 
-    def refund(self, charged: Evidence, *, amount: Money, key: str) -> Evidence:  # noqa: ARG002 the contract's names
+    def refund(self, charged: Evidence, *, amount: Money, key: str) -> Evidence:
         return replace(charged, outcome=Outcome.APPROVED_FINAL, code="not_supported")
 
-    def query(self, request: PayRequest, *, seen: Evidence | None) -> Evidence:  # noqa: ARG002 the contract's names
+    def query(self, request: PayRequest, *, seen: Evidence | None) -> Evidence:
         self._world.point()
         if self._absent():
             return Evidence(Outcome.UNKNOWN, "terminal_absent", request.attempt_id)

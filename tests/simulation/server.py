@@ -5,7 +5,7 @@ A venue node is one more of these (the same code in another role): it is given a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -148,6 +148,3 @@ def _lent(connection: Any) -> set[str]:
     for row in connection.execute(select(tables.short_block)):
         found.add(f"block {row.length} {row.first} {row.device.hex()}")
     return found
-
-
-Action = Callable[[], None]

@@ -78,4 +78,6 @@ def test_each_mutant_has_a_seed() -> None:
 
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_mutant_is_caught(made: Path, name: str) -> None:
-    assert first_to_catch(name, made, known=caught()[name]) is not None, f"{name} escaped: the simulation is blind to it"
+    assert first_to_catch(name, made, known=caught()[name]) is not None, (
+        f"{name} escaped: the simulation is blind to it"
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -74,7 +75,16 @@ class Venue:
             machine.clock.offset_s = world.chance.choice((0, 0, 0, 0, -40, 70, -400, 3600 * 2))
             machine.clock.drift = world.chance.uniform(-2e-4, 2e-4)
         self.hub.machine.clock.offset_s = 0
-        world.actions = [self._scan, self._scan, self._scan, self._sync, self._sync, self._sell, self._print, self._late]
+        world.actions = [
+            self._scan,
+            self._scan,
+            self._scan,
+            self._sync,
+            self._sync,
+            self._sell,
+            self._print,
+            self._late,
+        ]
 
     # --- what may happen
 
@@ -98,7 +108,7 @@ class Venue:
             (0.14, self._print),
             (0.04, self._late),
             (0.05, self._mend),
-            (0.07, lambda: chance.choices([what for _, what in rare], [weight for weight, _ in rare])[0]()),
+            (0.07, lambda: _one_of(chance, rare)()),
         )
         for step in range(STEPS):
             world.wait(chance.expovariate(1 / 25))
@@ -109,8 +119,7 @@ class Venue:
                 self._sell()
                 self._print()
                 continue
-            what = chance.choices([what for _, what in everyday], [weight for weight, _ in everyday])[0]
-            what()
+            _one_of(chance, everyday)()
 
     def settle(self) -> None:
         """Every line mended, every machine on, what is on its way delivered: carry until nothing is left to carry."""
@@ -133,7 +142,8 @@ class Venue:
             for lane in self.lanes:
                 lane.finish()
                 lane.mend()
-            if not any([site.sync.step() for site in self.sites]):
+            moved = [site.sync.step() for site in self.sites]
+            if not any(moved):
                 break
             world.wait(40)
         for lane in self.lanes:
@@ -227,10 +237,14 @@ class Venue:
             self.hub.revoke(site.identity.device, site.label)
 
 
+def _one_of(chance: random.Random, weighted: Sequence[tuple[float, Callable[[], None]]]) -> Callable[[], None]:
+    return chance.choices([what for _, what in weighted], [weight for weight, _ in weighted])[0]
+
+
 @contextlib.contextmanager
 def template() -> Iterator[Path]:
     """Hub and devices, enrolled and in their first sync, in memory: each seed copies it."""
-    memory = Path("/dev/shm")  # noqa: S108 power loss is modelled above it, see disk.py
+    memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, prefix="venue-") as name:
         folder = Path(name) / "template"
         (folder / "hub").mkdir(parents=True)
@@ -279,7 +293,13 @@ def _catalogue() -> dict[str, object]:
     return document
 
 
-def run(seed: int, made: Path, *, traced: bool = False, mutant: Callable[[], contextlib.AbstractContextManager[None]] | None = None) -> Outcome:
+def run(
+    seed: int,
+    made: Path,
+    *,
+    traced: bool = False,
+    mutant: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+) -> Outcome:
     """One seed: a day, then rest, then every promise asked for. The same seed does the same, call by call."""
     quiet()
     folder = made.parent / f"seed-{seed}"
@@ -320,4 +340,3 @@ def run(seed: int, made: Path, *, traced: bool = False, mutant: Callable[[], con
 def quiet() -> None:
     """The real code's own log says what the seeds are full of."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-

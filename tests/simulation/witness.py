@@ -97,5 +97,5 @@ def _operations(files: dict[str, bytes]) -> set[str]:
                 tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
                 for table in ("pending", "operation"):
                     if table in tables:
-                        found |= {row[0].hex() for row in db.execute(f"SELECT op FROM {table}")}  # noqa: S608 two names of ours
+                        found |= {row[0].hex() for row in db.execute(f"SELECT op FROM {table}")}
     return found
