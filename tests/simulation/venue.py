@@ -101,6 +101,10 @@ class Venue:
             (0.02, self._revoke),
             (0.06, lambda: chance.choice(world.machines).lose_power()),
         )
+
+        def something_rare() -> None:
+            _one_of(chance, rare)()
+
         everyday = (
             (0.32, self._scan),
             (0.26, self._sync),
@@ -108,7 +112,7 @@ class Venue:
             (0.14, self._print),
             (0.04, self._late),
             (0.05, self._mend),
-            (0.07, lambda: _one_of(chance, rare)()),
+            (0.07, something_rare),
         )
         for step in range(STEPS):
             world.wait(chance.expovariate(1 / 25))
