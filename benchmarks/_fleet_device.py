@@ -140,6 +140,8 @@ class Device:
         self._hanging: asyncio.Task[object] | None = None
         self._cut_to = 0
         self.failures = 0
+        self.has_ended = False
+        """No guest comes any more."""
 
     def nonce(self) -> str:
         if NONCE_HEADER:
@@ -185,17 +187,18 @@ class Device:
 
     async def act(self, acts: Callable[[Device], object]) -> None:
         """Guests come at random, on average every `every_s`."""
-        await asyncio.sleep(self.chance.uniform(0, self.every_s))
+        await self._until(self.chance.uniform(0, self.every_s))
         while self.fleet.going_on():
             result = acts(self)
             if asyncio.iscoroutine(result):
                 await result
-            await asyncio.sleep(self.chance.expovariate(1 / self.every_s))
+            await self._until(self.chance.expovariate(1 / self.every_s))
+        self.has_ended = True
 
     async def push(self, every_s: float) -> None:
         """Segments in order, each until it is answered; full jitter after a failure. Ends when all is answered and no guest comes."""
-        await asyncio.sleep(self.chance.uniform(0, every_s))
-        while self.fleet.going_on() or self.unsent:
+        await self._until(self.chance.uniform(0, every_s))
+        while not self.has_ended or self.unsent:
             pause_s = self.chance.uniform(0.5, 1.5) * every_s if self.fleet.going_on() else 0.2
             try:
                 while self.unsent:
@@ -206,7 +209,11 @@ class Device:
                     self.fleet.seen[f"refused {error}"[:120]] += 1
                 self.failures += 1
                 pause_s = self.chance.uniform(0, min(BACKOFF_S_MAX, 0.25 * 2**self.failures))
-            await asyncio.sleep(pause_s)
+            await (self._until(pause_s) if self.fleet.going_on() else asyncio.sleep(pause_s))
+
+    async def _until(self, pause_s: float) -> None:
+        """Wait, but not beyond the end."""
+        await asyncio.sleep(max(0.0, min(pause_s, self.fleet.ends_s - time.monotonic())))
 
     async def _push_segment(self) -> None:
         """Cut once, sent again byte for byte: as many operations as there were when it was cut."""

@@ -218,20 +218,16 @@ async def run(
     began = time.monotonic()
     fleet = Fleet("127.0.0.1", hub.port, began + seconds)
     shrink = min(1.0, seconds / 60)  # a short run has each thing happen as often in it
-    devices, tasks = [], []
+    devices: list[Device] = []
+    guests_come, pushes, beside = [], [], []
     for number, (device_id, role, label, identity, kid, _) in enumerate(made):
         every_s = (GATE_EVERY_S if role is Role.GATE else KIOSK_EVERY_S) * shrink
         device = Device(fleet, device_id, identity, label, every_s=every_s, seed=number)
         devices.append(device)
-        tasks += [
-            asyncio.ensure_future(work)
-            for work in (
-                device.act(scans(guests) if role is Role.GATE else sells(kid)),
-                device.push(PUSH_EVERY_S * shrink),
-                device.follow(FOLLOW_EVERY_S * shrink),
-                device.tell(TELL_EVERY_S * shrink),
-            )
-        ]
+        guests_come.append(asyncio.ensure_future(device.act(scans(guests) if role is Role.GATE else sells(kid))))
+        pushes.append(asyncio.ensure_future(device.push(PUSH_EVERY_S * shrink)))
+        beside.append(asyncio.ensure_future(device.follow(FOLLOW_EVERY_S * shrink)))
+        beside.append(asyncio.ensure_future(device.tell(TELL_EVERY_S * shrink)))
     await asyncio.sleep(seconds / 3)
     killed = time.monotonic()
     await asyncio.to_thread(hub.kill)
@@ -242,15 +238,20 @@ async def run(
     fleet.seen["waiting_after_outage"] = waiting
     target = [len(device.bodies) for device in devices]
     while any(device.acknowledged < count for device, count in zip(devices, target, strict=True)):
+        for task in (*pushes, *guests_come, *beside):
+            if task.done():
+                task.result()  # a device that fell over is a fault of the bench, and not to be waited for
         if time.monotonic() > back + DRAIN_S:
             break
         await asyncio.sleep(0.1)
     calm = time.monotonic()
     fleet.seen["storm_ms"] = round((calm - back) * 1000)
-    done, late = await asyncio.wait(tasks, timeout=max(0.0, fleet.ends_s - time.monotonic()) + DRAIN_S)
-    for task in late:
+    await asyncio.sleep(max(0.0, fleet.ends_s - time.monotonic()))
+    done, late = await asyncio.wait(guests_come, timeout=15 + GATE_EVERY_S)  # who is at a gate now is still let in
+    pushed, waiting_still = await asyncio.wait(pushes, timeout=DRAIN_S)
+    for task in (*late, *waiting_still, *beside):
         task.cancel()
-    for task in done:
+    for task in (*done, *pushed):
         task.result()
     for device in devices:
         device.close()
@@ -269,7 +270,7 @@ def judge(node: HubNode, devices: list[Device]) -> dict[str, int]:
             kept.setdefault((row.device, row.seq), []).append(row.body)
         uses = {row.op.hex(): row for row in connection.execute(select(tables.used))}
         charged = Counter(
-            dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).tuples().all())
+            dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).all())
         )
         tickets = set(connection.scalars(select(tables.ticket.c.ticket)))
         confirmed = connection.execute(
@@ -314,8 +315,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100 devices for 8 s; the goals hold without it")
     parser.add_argument("--database", help="a fresh PostgreSQL database's URL; without it SQLite on this disk")
+    parser.add_argument("--devices", type=int, metavar="N", help="so many instead, to find where a machine's end is")
     given = parser.parse_args()
     count, seconds, outage_s = (100, 8.0, 1.5) if given.quick else (1000, 60.0, 8.0)
+    count = given.devices or count
     chance = random.Random(5)
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
         folder = Path(name)
