@@ -5,41 +5,61 @@ No HTTP: the web shell and the simulation call the same methods.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Connection, Engine
 
-from hub import tables
+from hub.database import one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.senders import Senders
+from hub.services import (
+    attention,
+    balance,
+    devices,
+    feed,
+    housekeeping,
+    ledger,
+    reports,
+    resolve,
+    restore,
+    stock,
+    tickets,
+    uploads,
+)
 from hub.services import snapshot as snapshots
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
+from sync.nonce import Nonces
 from sync.protocol import (
+    CURSOR_SCHEMA,
+    SCOPE,
+    Answer,
     Answers,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
 )
 from sync.snapshot import NoSnapshot, SignedManifest
 from sync.state import write_durably
-from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
-from tickets.ids import DeviceId, RandomBytes, TicketId
+from tickets.ids import DeviceId, OpId, RandomBytes, TicketId
+
+_T = TypeVar("_T")
 
 
 class HubNode:
@@ -57,45 +77,98 @@ class HubNode:
         self.engine, self.key = engine, key
         self.clock, self.random_bytes = clock, random_bytes
         self.public = key.public_key().public_bytes_raw()
-        self.nonces = hop.NonceMemory(began=clock.now_utc())
+        self.nonces = Nonces(key)
+        self.senders = Senders(self.read, clock=clock)
         self.shelf = shelf
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
-        with self.write() as connection:
-            feed.begin_epoch(connection, random_bytes)
+        # SQLite has one writer, and whoever finds it busy sleeps and looks again: segments wait in a line instead.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._sums = balance.Memo()
+        self.tombstone_days = housekeeping.TOMBSTONE_DAYS
+        self.chores = housekeeping.Kept()
+        self.restored: str | None = None
+        """Why this hub believes that its database was put back from a backup, if it does."""
+        self.witness_file: Path | None = None
+        """Where `hub.witness` writes how far this database has come; None for a hub without a file of its own."""
+        self._wrote, self._marked = 1, 0
+        self.begin(None)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One durable transaction; whoever waits for the feed is woken after it."""
+        """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
         with self.engine.begin() as connection:
             yield connection
+        self._wrote += 1
         self.on_change()
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Like `write`, and begun again where concurrent writers got in the way (hub.database.run): for the protocol's calls, which
+        mean the same however often they are made.
+        """
+        done = run(self.engine, work)
+        self._wrote += 1
+        self.on_change()
+        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with reading(self.engine) as connection:
             yield connection
 
-    def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
-        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
-        with self.read() as connection:
-            found: list[KnownDevice] = []
+    def begin(self, seen: restore.Witness | None) -> None:
+        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it."""
+        now = self.clock.now_utc()
+        why = run(
+            self.engine,
+            lambda connection: restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen),
+        )
+        self.restored = why or self.restored
 
-            def find_key(device_id: DeviceId) -> bytes | None:
-                known = devices.find(connection, device_id)
-                if known is None:
-                    return None
-                found.append(known)
-                return known.identity
+    def begin_again(self, why: str) -> None:
+        """Somebody says that the database was put back."""
+        now = self.clock.now_utc()
+        self.transact(lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now))
 
-            device_id = hop.verify(message, body, find_key=find_key, nonces=self.nonces, now=self.clock.now_utc())
-        sender = found[0]
-        assert sender.device == device_id
+    def witness(self) -> restore.Witness | None:
+        """What is to be written outside of the database; None where nothing happened since the last."""
+        wrote = self._wrote
+        if wrote == self._marked:
+            return None
+        made = run(self.engine, restore.move_mark)
+        self._marked = wrote
+        return made
+
+    def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
+        """One short step of the hub's chores. Raises DBAPIError."""
+        now = self.clock.now_utc()
+        with one_moment(self.engine) as connection:
+            kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
+        self.chores = self.chores if kept.busy else kept
+        if kept.repaired:
+            self.on_change()
+        return kept
+
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: restore.rejoin(connection, held, who=sender.device, now=now))
+
+    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
+        """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
+
+        Raises HopError; revoked devices are refused like unknown ones, by their own word.
+        """
+        if sender is None:
+            raise hop.HopError("device_unknown", "no such device here")
+        assert sender.device == claimed.device
+        hop.check(claimed, sender.identity)
+        now = self.clock.now_utc()
+        self.nonces.spend(claimed.device, claimed.nonce, now=now)
         if sender.revoked:
             raise hop.HopError("revoked", "this device was shut out at the hub")
         with self._lock:
-            self._contacts[device_id] = self.clock.now_utc()
+            self._contacts[claimed.device] = now
         return sender
 
     def look(self) -> int:
@@ -109,33 +182,45 @@ class HubNode:
             return self._contacts.get(device_id)
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        with self.write() as connection:
-            return devices.enrol(
+        return self.transact(
+            lambda connection: devices.enrol(
                 connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
             )
+        )
 
-    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
+    def changes(self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA) -> Page:
+        now = self.clock.now_utc()
         with self.read() as connection:
-            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+            return feed.page(
+                connection,
+                cursor,
+                rows_max=rows_max,
+                now=now,
+                scope=scope,
+                schema=schema,
+                checksum=lambda same: balance.at(same, self._sums),
+            )
 
-    def snapshot(self) -> SignedManifest | NoSnapshot:
-        """The newest snapshot, or why there is none. Never builds one."""
+    def snapshot(self, *, scope: str = SCOPE) -> SignedManifest | NoSnapshot:
+        """The newest snapshot of what a scope holds, or why there is none. Never builds one."""
         if self.shelf is None:
             return NoSnapshot.FEW
-        current = self.shelf.current(self.public)
+        current = self.shelf.current(self.public, scope=scope)
         with self.read() as connection:
             return snapshots.answer(connection, current)
 
-    def snapshot_file(self, sha256: str) -> Path | None:
-        return None if self.shelf is None else self.shelf.file(sha256)
+    def snapshot_file(self, sha256: str, *, scope: str = SCOPE) -> Path | None:
+        """The packed file of that digest, if it is one of this scope's."""
+        return None if self.shelf is None else self.shelf.file(sha256, scope=scope)
 
     def build_snapshot(self, database_url: str) -> snapshots.Built | None:
-        """Build one in a process aside where one is due. Raises HubError."""
+        """Build them in a process aside where they are due; the whole venue's. Raises HubError."""
         if self.shelf is None:
             return None
-        now, current = self.clock.now_utc(), self.shelf.current(self.public)
+        now = self.clock.now_utc()
+        held = [self.shelf.current(self.public, scope=scope) for scope in snapshots.KEPT_SCOPES]
         with self.read() as connection:
-            if not snapshots.is_wanted(connection, current, now=now):
+            if not snapshots.is_wanted(connection, None if None in held else held[0], now=now):
                 return None
         return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
 
@@ -143,38 +228,49 @@ class HubNode:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
         if segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
-        now = self.clock.now_utc()
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
         try:
-            with self.write() as connection:
-                answers = uploads.receive(connection, segment, sender=sender, now=now)
-                return Answers.of(answers, cursor=feed.cursor_after_mine(connection))
+            with self._turn:
+                return self.transact(lambda connection: self._received(connection, given, sender=sender, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
             raise
 
+    def _received(self, connection: Connection, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> Answers:
+        answers = uploads.receive(connection, given, sender=sender, now=now)
+        return Answers.of(answers, cursor=feed.cursor_after_mine(connection))
+
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
-        with self.write() as connection:
-            return ledger.claim(connection, message, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: ledger.claim(connection, message, device=sender.device, now=now))
 
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
-        with self.write() as connection:
-            ledger.give_back(connection, message, device=sender.device)
+        self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
-        with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+
+        def lend(connection: Connection) -> LeaseAnswer:
+            restore.must_have_reported(connection, sender.device)
+            return stock.lend(connection, wanted, device=sender.device, now=now)
+
+        return self.transact(lend)
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
-        row = {
-            "device": sender.device,
-            "at": tables.stamp(telemetry.at),
-            "received_at": tables.stamp(self.clock.now_utc()),
-            "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
-        }
-        with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
-            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
-            connection.execute(insert(tables.telemetry), row)
+        def keep(connection: Connection) -> None:
+            restore.must_have_reported(connection, sender.device)
+            reports.keep(connection, telemetry, device=sender.device, now=self.clock.now_utc())
+
+        run(self.engine, keep)  # nobody follows it, so nobody is woken
+
+    def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
+        with self.write() as connection:
+            resolve.settle(connection, op, by=by, because=because, now=self.clock.now_utc())
+
+    def retry_operation(self, op: OpId, *, by: str) -> Answer:
+        with self.write() as connection:
+            return resolve.retry(connection, op, by=by, now=self.clock.now_utc())
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
         with self.write() as connection:
@@ -183,6 +279,7 @@ class HubNode:
     def revoke(self, device_id: DeviceId) -> None:
         with self.write() as connection:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
+        self.senders.forget(device_id)
 
 
 def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:

@@ -1,6 +1,6 @@
-"""`python -m hub.snapshot_process`: builds one snapshot file beside the hub and says what it is. It signs nothing and publishes nothing.
+"""`python -m hub.snapshot_process`: builds the snapshot files of a moment beside the hub and says what they are. It signs nothing and publishes nothing.
 
-Standard input: {"database_url", "folder", "now"}; standard output: the manifest's text.
+Standard input: {"database_url", "folder", "now"}; standard output: the manifests' texts by scope.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hub.database import open_database
 from hub.errors import HubError
-from hub.services.snapshot import prepare
+from hub.services.snapshot import Shelf, prepare
 
 NICE = 10
 """Devices first."""
@@ -27,9 +27,9 @@ def main() -> int:
     except HubError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    manifest = prepare(engine, Path(asked["folder"]), now=datetime.fromisoformat(asked["now"]))
+    made = prepare(engine, Shelf(Path(asked["folder"])), now=datetime.fromisoformat(asked["now"]))
     engine.dispose()
-    sys.stdout.write(manifest.to_text())
+    sys.stdout.write(json.dumps({scope: manifest.to_text() for scope, manifest in made.items()}))
     return 0
 
 

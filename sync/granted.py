@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
 
-from sync.schema import Owned
+from sync.schema import Owned, run_sql
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
 
@@ -49,6 +49,15 @@ lease = Table(
     Column("free", Integer, nullable=False),
     Column("at", Text, nullable=False),
 )
+sold_before = Table(
+    "granted_sold_before",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("quantity", Integer, nullable=False),
+)
+"""Sold under earlier incarnations of this very file (sync.afresh). Their leases are over, but the kiosk's count holds their sales: a lease
+of this incarnation counts from there on.
+"""
 short_block = Table(
     "granted_short_block",
     metadata,
@@ -72,7 +81,15 @@ out. It stands here because the sync daemon counts what is left.
 NOBODY = ""
 """The order of a number that was given back: free for the next one."""
 
-OWNED = Owned("granted", metadata)
+OWNED = Owned(
+    "granted",
+    metadata,
+    steps=(
+        run_sql(
+            "CREATE TABLE IF NOT EXISTS granted_sold_before (slot TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (slot))"
+        ),
+    ),
+)
 
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"

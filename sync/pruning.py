@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from sync.chain import Segment
 from sync.journal import Journal, anchor, answer, checkpoint, covered, operation, segment
 from sync.protocol import Status, has_reached
 
@@ -47,11 +48,10 @@ def note_covered(journal: Journal, cursors: Iterable[str | None]) -> int:
             .where(checkpoint.c.incarnation == incarnation)
             .order_by(checkpoint.c.seq)
         ).all()
-    seq = before
-    for row in marks:
-        if not found or not all(has_reached(cursor, row.cursor) for cursor in found):
-            break
-        seq = max(seq, row.seq)
+    # A hub that took an operation had all before it, so the latest mark that is reached speaks for the earlier ones too: also for those of
+    # a feed that ended when the hub was restored, which nobody reaches any more.
+    reached = [row.seq for row in marks if found and all(has_reached(cursor, row.cursor) for cursor in found)]
+    seq: int = max([before, *reached])
     passed = [row.seq for row in marks if row.seq <= seq]
     if not passed:
         return seq
@@ -62,6 +62,33 @@ def note_covered(journal: Journal, cursors: Iterable[str | None]) -> int:
         )
         connection.execute(delete(checkpoint).where(checkpoint.c.incarnation == incarnation, checkpoint.c.seq <= seq))
     return seq
+
+
+def note_lost(journal: Journal, known_seq: int) -> None:
+    """The hub was restored and has this incarnation's operations up to `known_seq` only: what a cache has from it from here on may lack
+    the others, so they are laid over it again until their own marks are reached.
+    """
+    incarnation = journal.incarnation
+    with journal.write() as connection:
+        connection.execute(
+            update(covered).where(covered.c.incarnation == incarnation, covered.c.seq > known_seq).values(seq=known_seq)
+        )
+        connection.execute(
+            delete(checkpoint).where(checkpoint.c.incarnation == incarnation, checkpoint.c.seq > known_seq)
+        )
+
+
+def note_given_back(journal: Journal, sent: Segment, cursor: str | None) -> None:
+    """The hub has taken a segment again, which it had lost: its effects are in the feed from `cursor` on."""
+    if cursor is None:
+        return
+    with journal.write() as connection:
+        statement = upsert(checkpoint).values(incarnation=sent.incarnation, seq=sent.last, cursor=cursor)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["incarnation", "seq"], set_={"cursor": statement.excluded.cursor}
+            )
+        )
 
 
 def covered_seq(connection: Connection, incarnation: int) -> int:

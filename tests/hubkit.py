@@ -29,23 +29,27 @@ from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
+    CURSOR_SCHEMA,
     Answers,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
     answers_to_row,
+    scope_of,
     segment_from_json,
     segment_to_row,
 )
 from sync.snapshot import Manifest, NoSnapshot, SignedManifest, answer_from_json
 from sync.snapshot import answer_to_row as answer_to_row_of_snapshot
 from sync.state import Identity, Role, StateDir
+from tests.support import postgres
 from tickets.admission import Denied, Granted, Passage
 from tickets.clock import FixedClock
 from tickets.code import TicketCode, sign
@@ -70,12 +74,26 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-def make_node(folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db") -> HubNode:
-    """A hub with the made-up venue. Its empty database is migrated once a test run and then copied: half a second each time."""
+ENGINES = ("sqlite", "postgresql")
+"""The hub's tests run on both."""
+
+
+def fresh_database(folder: Path, *, engine: str = "sqlite", name: str = "hub.db") -> str:
+    """The URL of an empty hub database. It is migrated once a test run and then copied: half a second each time."""
+    if engine == "postgresql":
+        return postgres.fresh_url()
     (folder / name).write_bytes(_migrated())
+    return f"sqlite:///{folder / name}"
+
+
+def make_node(
+    folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db", engine: str = "sqlite"
+) -> HubNode:
+    """A hub with the made-up venue, on one of ENGINES."""
+    url = fresh_database(folder, engine=engine, name=name)
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
     node = HubNode(
-        open_database(f"sqlite:///{folder / name}"),
+        open_database(url),
         key,
         clock=clock,
         random_bytes=random_bytes,
@@ -105,24 +123,25 @@ class LocalHub:
 
     def __init__(self, node: HubNode, device: bytes | None = None) -> None:
         self.node, self.device = node, device
+        self.schema = CURSOR_SCHEMA
 
     def enrol(self, request: EnrolRequest) -> SignedText:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
         return SignedText.from_json(json.dumps(answer.to_row()))
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        self._sender()
-        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max))
+        scope = scope_of(self._sender().role)
+        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max, scope=scope, schema=self.schema))
         return Page.from_json(json.dumps(page.to_row()))
 
     def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
-        self._sender()
-        return answer_from_json(json.dumps(answer_to_row_of_snapshot(self._call(self.node.snapshot))))
+        scope = scope_of(self._sender().role)
+        answer = self._call(lambda: self.node.snapshot(scope=scope))
+        return answer_from_json(json.dumps(answer_to_row_of_snapshot(answer)))
 
     @contextmanager
     def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
-        self._sender()
-        path = self.node.snapshot_file(manifest.sha256)
+        path = self.node.snapshot_file(manifest.sha256, scope=scope_of(self._sender().role))
         if path is None:
             raise HubRefused("gone", status=404, error="snapshot_gone")
         with path.open("rb") as file:
@@ -161,6 +180,10 @@ class LocalHub:
         if found is None or found.revoked:
             raise HubRefused("revoked", status=401, error="revoked")
         return found
+
+    def rejoin(self, held: Rejoin) -> int:
+        sender, said = self._sender(), Rejoin.from_json(json.dumps(held.to_row()))
+        return int(self._call(lambda: self.node.rejoin(said, sender=sender)))
 
     def _call(self, what: Callable[[], Any]) -> Any:
         try:

@@ -31,6 +31,7 @@ from tests.hubkit import Device, LocalHub, open_some_slots
 from tickets.ids import TicketId
 
 TICKETS = 600
+SCOPE = "gate"
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +100,11 @@ def use_row(op: bytes, ticket: bytes) -> dict[str, object]:
 
 
 def build(node: HubNode) -> Built | None:
+    """All scopes; the one of gates is returned."""
     assert node.shelf is not None
-    return snapshots.build(node.engine, node.shelf, node.key, now=node.clock.now_utc())
+    if snapshots.build(node.engine, node.shelf, node.key, now=node.clock.now_utc()) is None:
+        return None
+    return node.shelf.current(node.public, scope=SCOPE)
 
 
 def downloader(device: Device, *, hub: LocalHub | None = None, told: list[tuple[str, str]] | None = None) -> Downloader:
@@ -163,7 +167,7 @@ def test_a_device_begins_with_the_snapshot_and_goes_on_with_deltas(node: HubNode
         assert len(granted.slot_leases(connection)) == 2
     held = Cache.open(kiosk.state.cache(1))
     with held.engine.begin() as connection:
-        assert cache_file.cursor(connection) == _tip(node)
+        assert cache_file.cursor(connection) == _tip(node, scope="kiosk")
         assert all(cache_file.find(connection, TicketId(key)) is not None for key in after)
     held.close()
     pull.close()
@@ -171,9 +175,9 @@ def test_a_device_begins_with_the_snapshot_and_goes_on_with_deltas(node: HubNode
     _ = built
 
 
-def _tip(node: HubNode) -> str:
+def _tip(node: HubNode, *, scope: str) -> str:
     with node.read() as connection:
-        return feed.cursor_here(connection)
+        return feed.cursor_here(connection, scope=scope)
 
 
 def test_a_snapshot_holds_what_paging_would_have_brought(gate: Device, gate_b: Device, built: Built) -> None:
@@ -236,7 +240,7 @@ def test_a_new_snapshot_at_the_hub_starts_a_download_over(node: HubNode, gate: D
     for seed in (11, 12):
         fill(node, 10, seed=seed)
         build(node)
-    assert node.snapshot_file(built.manifest.sha256) is None
+    assert node.snapshot_file(built.manifest.sha256, scope=SCOPE) is None
     with pytest.raises(HubUnreachable):
         pull.step(wait_s=0)
     assert pull.step(wait_s=0).switched
@@ -295,7 +299,7 @@ def test_a_disk_without_room_keeps_the_old_generation_and_says_so(gate: Device, 
 
 
 def _content(built: Built, node: HubNode, tmp_path: Path) -> Path:
-    packed = node.snapshot_file(built.manifest.sha256)
+    packed = node.snapshot_file(built.manifest.sha256, scope=SCOPE)
     assert packed is not None
     plain = tmp_path / "content.db"
     plain.write_bytes(zstandard.ZstdDecompressor().decompress(packed.read_bytes()))
@@ -364,7 +368,7 @@ def take_in(content: Path, node: HubNode, gate: Device, built: Built, **lies: in
         content_sha256=hashlib.sha256(raw).hexdigest(),
     )
     manifest = dataclasses.replace(manifest, url=snapshot.file_path(manifest.sha256), **lies)
-    (node.shelf.folder / snapshots.PACKED).write_bytes(packed)
+    (node.shelf.room(SCOPE) / snapshots.PACKED).write_bytes(packed)
     node.shelf.publish(manifest, node.key)
     told: list[tuple[str, str]] = []
     pull = downloader(gate, told=told)
