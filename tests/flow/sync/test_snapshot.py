@@ -31,13 +31,13 @@ TICKETS = 6_000
 
 
 def published(place: Place) -> Manifest:
-    """A snapshot on the shelf of the hub that runs."""
+    """Snapshots on the shelf of the hub that runs; the gates' is returned."""
     node = hub_node(place.hub)
     fill(node, TICKETS)
     path = Path(place.hub.database.removeprefix("sqlite:///"))
-    built = snapshots.build_aside(
-        place.hub.database, Shelf(path.with_suffix(".snapshots")), node.key, now=node.clock.now_utc()
-    )
+    shelf = Shelf(path.with_suffix(".snapshots"))
+    assert snapshots.build_aside(place.hub.database, shelf, node.key, now=node.clock.now_utc()) is not None
+    built = shelf.current(node.public, scope="gate")
     assert built is not None
     node.engine.dispose()
     return built.manifest

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 
 from hub import tables
 from hub.node import HubNode
-from hub.services import feed
+from hub.services import balance, feed
 from hub.services import snapshot as snapshots
 from hub.services.snapshot import Built
 from sync import bootstrap, granted, snapshot
@@ -25,7 +25,8 @@ from sync.bootstrap import Bootstrap, Fetched
 from sync.cache import Cache
 from sync.client import SnapshotBody
 from sync.download import Downloader
-from sync.errors import CacheBroken, HubUnreachable, MessageError, StoreFull
+from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError, StoreFull
+from sync.protocol import Cursor
 from sync.snapshot import Manifest, SignedManifest
 from tests.hubkit import Device, LocalHub, open_some_slots
 from tickets.ids import TicketId
@@ -355,8 +356,8 @@ def test_what_is_not_exactly_a_cache_never_becomes_a_generation(
     assert told == ["snapshot_broken"]
 
 
-def take_in(content: Path, node: HubNode, gate: Device, built: Built, **lies: int) -> list[str]:
-    """Publish `content` under the hub's key and let a device try it. What it told; it must have paged instead."""
+def publish(content: Path, node: HubNode, built: Built, **lies: int) -> None:
+    """Put `content` on the shelf under the hub's key."""
     assert node.shelf is not None
     raw = content.read_bytes()
     packed = zstandard.ZstdCompressor(level=1).compress(raw)
@@ -370,6 +371,11 @@ def take_in(content: Path, node: HubNode, gate: Device, built: Built, **lies: in
     manifest = dataclasses.replace(manifest, url=snapshot.file_path(manifest.sha256), **lies)
     (node.shelf.room(SCOPE) / snapshots.PACKED).write_bytes(packed)
     node.shelf.publish(manifest, node.key)
+
+
+def take_in(content: Path, node: HubNode, gate: Device, built: Built, **lies: int) -> list[str]:
+    """Publish `content` and let a device try it. What it told; it must have paged instead."""
+    publish(content, node, built, **lies)
     told: list[tuple[str, str]] = []
     pull = downloader(gate, told=told)
     while pull.step(wait_s=0).more:
@@ -449,3 +455,105 @@ def test_a_snapshot_that_the_feed_no_longer_follows_is_not_fetched_for_ever(
         assert steps < 50
     pull.close()
     assert len(rows_of(gate.state.cache(pull.generation or 0))["ticket"]) == TICKETS
+
+
+def generation_of(device: Device) -> Cache:
+    with device.journal.read() as connection:
+        number = granted.generation(connection)
+    assert number is not None
+    return Cache.open(device.state.cache(number))
+
+
+def test_a_snapshot_comes_to_what_the_hub_comes_to_from_its_first_moment(
+    node: HubNode, gate: Device, kiosk: Device, built: Built
+) -> None:
+    with node.read() as at_hub:
+        expected = balance.at(at_hub)
+    for device in (gate, kiosk):
+        told: list[tuple[str, str]] = []
+        pull = downloader(device, told=told)
+        assert pull.step(wait_s=0).switched
+        held = generation_of(device)
+        with held.engine.begin() as connection:
+            assert cache_file.uncounted(connection) == 0
+            assert cache_file.checksum(connection) == expected
+            assert all(cache_file.recount(connection, part) for part in range(256))
+        fill(node, 5, seed=9 + len(device.identity.label))
+        while pull.step(wait_s=0).more:
+            pass
+        with held.engine.begin() as connection, node.read() as at_hub:
+            assert cache_file.checksum(connection) == balance.at(at_hub)
+        held.close()
+        pull.close()
+        assert told == []
+    _ = built
+
+
+def test_a_snapshot_that_is_not_what_the_hub_has_heals_by_pages(node: HubNode, gate: Device, built: Built) -> None:
+    """Signed by the hub, whole, with sums that fit its rows, and wrong: a use is missing."""
+    content = gate.state.path.parent / "content.db"
+    packed = node.snapshot_file(built.manifest.sha256, scope=SCOPE)
+    assert packed is not None
+    content.write_bytes(zstandard.ZstdDecompressor().decompress(packed.read_bytes(), max_output_size=1 << 26))
+    lost = Cache.create(content)
+    with lost.engine.begin() as connection:
+        op = connection.exec_driver_sql("SELECT hex(op) FROM used LIMIT 1").scalar_one()
+        cache_file.apply(connection, "used", columns=["op"], rows=[], deletes=[op])
+    raw = lost.engine.raw_connection()
+    raw.cursor().execute("PRAGMA journal_mode=DELETE")
+    raw.close()
+    lost.close()
+    publish(content, node, built)
+    told: list[tuple[str, str]] = []
+    pull = downloader(gate, told=told)
+    generations = []
+    for _ in range(8):
+        pull.step(wait_s=0)
+        generations.append(pull.generation)
+    pull.close()
+    assert [event for event, _ in told] == ["diverged"]
+    assert (generations[0], generations[-1]) == (1, 2)
+    assert len(rows_of(gate.state.cache(1))["used"]) == TICKETS // 5 - 1
+    assert len(rows_of(gate.state.cache(2))["used"]) == TICKETS // 5
+
+
+def test_a_gate_is_given_no_slots_and_no_other_scope_s_file(
+    node: HubNode, gate: Device, kiosk: Device, built: Built
+) -> None:
+    assert node.shelf is not None
+    venue = node.shelf.current(node.public, scope="kiosk")
+    assert venue is not None
+    assert venue.manifest.sha256 != built.manifest.sha256
+    assert Cursor.decode(built.manifest.cursor).scope == "gate"
+    assert node.snapshot_file(venue.manifest.sha256, scope="gate") is None
+    with pytest.raises(HubRefused), gate.hub.snapshot_file(venue.manifest, start=0):
+        pass
+    with kiosk.hub.snapshot_file(venue.manifest, start=0) as body:
+        assert len(b"".join(body.chunks)) == venue.manifest.size
+    for manifest, scope, slots in ((built.manifest, "gate", False), (venue.manifest, "kiosk", True)):
+        packed = node.snapshot_file(manifest.sha256, scope=scope)
+        assert packed is not None
+        content = gate.state.path.parent / f"{scope}.db"
+        content.write_bytes(zstandard.ZstdDecompressor().decompress(packed.read_bytes(), max_output_size=1 << 26))
+        page = snapshot.check_content(content, manifest)
+        assert page is not None
+        assert ("slot" in {part.table for part in page.tables}) == slots
+
+
+def test_a_cache_of_the_release_before_is_read_and_counted_by_and_by(gate: Device) -> None:
+    path = gate.state.cache(7)
+    old = Cache.create(path)
+    with old.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE balance")
+        connection.exec_driver_sql("UPDATE meta SET value = '1' WHERE key = 'schema'")
+    old.close()
+    Cache.open(path).close()
+    again = Cache.create(path)
+    with again.engine.begin() as connection:
+        assert cache_file.checksum(connection) is None
+        assert cache_file.uncounted(connection) == 512
+        assert all(cache_file.recount(connection, part) for part in range(256))
+        assert cache_file.checksum(connection) == 0
+        schema = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'schema'").scalar_one()
+    again.close()
+    assert schema == str(cache_file.SCHEMA)

@@ -13,7 +13,7 @@ from sync.download import Downloader
 from sync.journal import open_journal
 from sync.operation import Sale
 from sync.protocol import Cursor, has_reached
-from sync.pruning import covered_seq, note_covered, prune
+from sync.pruning import covered_seq, note_covered, note_given_back, note_lost, prune
 from sync.upload import Uploader
 from tests.hubkit import Device
 
@@ -124,3 +124,30 @@ def test_a_cursor_of_another_feed_reaches_nothing() -> None:
     assert not has_reached(Cursor("b", 99).encode(), here)
     assert not has_reached(None, here)
     assert not has_reached("nonsense", here)
+
+
+def test_marks_of_a_feed_that_ended_hold_nothing_up_for_ever(sold: Device, node: HubNode) -> None:
+    """The hub was restored, without a loss: nobody will ever reach what it named before."""
+    node.begin_again("a test")
+    sold.append(sold.sale())
+    push(sold)
+    assert cover(sold) == 7
+
+
+def test_what_a_restored_hub_lost_is_laid_over_until_the_feed_has_brought_it_again(sold: Device) -> None:
+    assert cover(sold) == 6
+    held = Downloader(sold.journal, sold.state, sold.identity, sold.hub, clock=sold.clock)
+    held.open()
+    before = held.cursors()
+    note_lost(sold.journal, 4)
+    with sold.journal.read() as connection:
+        assert covered_seq(connection, 1) == 4
+    for first in (5, 6):
+        sent = sold.journal.sent_segment(first)
+        assert sent is not None
+        sold.append(sold.sale())
+        push(sold)  # the feed moves on; what is sent again is in it only now
+        note_given_back(sold.journal, sent, sold.hub.operations(sent).cursor)
+    assert note_covered(sold.journal, before) == 4
+    held.close()
+    assert cover(sold) == 8
