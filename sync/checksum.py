@@ -32,7 +32,11 @@ def digest(table: str, values: Iterable[Any]) -> int:
 
 def digest_of_text(table: str, values: Iterable[Any]) -> int:
     """The same where bytes are hex already; the quick way for many rows."""
-    line = "\x1f".join([table, *map(str, values)])
+    return digest_of_line("\x1f".join([table, *map(str, values)]))
+
+
+def digest_of_line(line: str) -> int:
+    """The same for a text that is put together already."""
     return int.from_bytes(_blake2b(line.encode(), digest_size=8).digest(), "big")
 
 

@@ -286,7 +286,7 @@ def _copy(connection: Connection, db: sqlite3.Connection, name: str, target: Tab
     sums: Counter[int] = Counter()
     before = db.total_changes
     with contextlib.closing(_raw_rows(connection, query)) as found:
-        db.executemany(statement, _counted(found, name, sums))
+        db.executemany(statement, _counted(found, target, sums))
     written = db.total_changes - before
     db.executemany(
         'INSERT INTO balance ("table", part, sum) VALUES (?, ?, ?)',
@@ -295,10 +295,15 @@ def _copy(connection: Connection, db: sqlite3.Connection, name: str, target: Tab
     return written
 
 
-def _counted(found: Iterable[Any], name: str, sums: Counter[int]) -> Iterator[Any]:
-    """The rows as they are, each added to the sum of its part. A row begins with its key."""
+def _counted(found: Iterable[Any], target: Table, sums: Counter[int]) -> Iterator[Any]:
+    """The rows as they are, each added to the sum of its part. A row begins with its key, and its bytes stand before all else."""
+    blobs = [column.type.python_type is bytes for column in target.columns]
+    count = sum(blobs)
+    assert all(blobs[:count]), target.name
+    form = "\x1f".join([target.name, *("%s" for _ in blobs)])
+    digest = checksum.digest_of_line
     for row in found:
-        sums[row[0][0]] += checksum.digest(name, row)
+        sums[row[0][0]] += digest(form % (*map(bytes.hex, row[:count]), *row[count:]))
         yield row
 
 
