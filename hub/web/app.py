@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import ChainGap, HubError
+from hub.errors import ChainGap, EpochPassed, HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
 from hub.web import office_routes, sync_routes
@@ -57,6 +57,7 @@ def create_app(node: HubNode) -> FastAPI:
         beat = asyncio.create_task(_beat(node))
         yield
         beat.cancel()
+        await run_in_threadpool(node.close_desk)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
@@ -104,17 +105,19 @@ class _Headers:
 def _refused(request: Request, error: Exception) -> Response:
     """Our own no, as the protocol's JSON for devices and as a page for people."""
     known_seq = None
+    epoch: int | None = None
     match error:
         case HopError():
             status, word = 503 if error.error == "busy" else 401, error.error
         case HubError():
             status, word = error.status, error.error
             known_seq = error.known_seq if isinstance(error, ChainGap) else None
+            epoch = error.epoch if isinstance(error, EpochPassed) else None
         case _:
             status, word = 400, "message"
     if request.url.path.startswith("/v1/"):
         log.info("refused", path=request.url.path, status=status, error=word)
-        return JSONResponse(Problem(word, str(error), known_seq).to_row(), status_code=status)
+        return JSONResponse(Problem(word, str(error), known_seq, epoch).to_row(), status_code=status)
     if isinstance(error, SignInFirst) and request.method == "GET":
         return RedirectResponse("/sign-in", status_code=303)
     return office_routes.problem_page(request, status=status, detail=str(error))

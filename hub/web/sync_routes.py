@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from hub.services.ledger import EPOCH
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, node_of
 from hub.web.wakeup import Wakeup
 from sync import protocol
@@ -66,8 +66,16 @@ async def operations(request: Request, call: AnyDevice) -> dict[str, Any]:
 @router.post(protocol.CLAIM)
 async def claim(request: Request, call: Gate) -> dict[str, Any]:
     message = ClaimMessage.from_json(call.body)
-    answer = await run_in_threadpool(lambda: node_of(request).claim(message, sender=call.sender))
-    return answer_to_row(message.op, answer, epoch=EPOCH)
+    answer = await asyncio.wrap_future(node_of(request).claim_soon(message, sender=call.sender))
+    return answer_to_row(message.op, answer, epoch=message.epoch)
+
+
+@router.get(protocol.ARBITER)
+async def arbiter(request: Request, call: Gate) -> dict[str, Any]:
+    """Whether this one rules, and in which epoch: what a gate asks to keep its line warm."""
+    _ = call
+    reign = await run_in_threadpool(node_of(request).reign)
+    return {"protocol": protocol.VERSION, "epoch": reign.epoch, "rules": reign.rules}
 
 
 @router.post(protocol.RELEASE)

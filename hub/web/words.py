@@ -118,6 +118,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "proof": ("証明を確認", "Proof to see"),
     "no_answer": ("応答なし", "No answer"),
     "not_inside": ("入場していない", "Not inside"),
+    "data_old": ("長く通信なし", "Out of touch"),
     "seconds_ago": ("{}秒前", "{} s ago"),
     "minutes_ago": ("{}分前", "{} min ago"),
     "hours_ago": ("{}時間前", "{} h ago"),
