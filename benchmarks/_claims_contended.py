@@ -24,7 +24,7 @@ from hub.services import ledger
 from hub.tables import used
 
 BOOK_USES = 10
-HOT = 12
+HOT = 6
 """Tickets in play at one time: few enough that gates meet at them."""
 SCANS_BEYOND = 5
 PARTITION_S = (0.05, 0.6)
@@ -143,7 +143,7 @@ class Story:
                 continue
             place = self.chance.randrange(HOT)
             ticket = hot[place]
-            for booth in self.chance.sample(idle, min(len(idle), self.chance.choice((1, 2, 3, 4)))):
+            for booth in self.chance.sample(idle, min(len(idle), self.chance.choice((1, 2, 4, 8)))):
                 if self.chance.random() < 0.06:
                     booth.sync()
                     continue

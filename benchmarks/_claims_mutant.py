@@ -7,27 +7,30 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sqlalchemy import Connection
-
 from hub.node import HubNode
-from hub.services import arbiter, feed, reign
+from hub.services import arbiter, feed
 from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
 from sync.claim import ClaimMessage
 
-_DOZE_S = 0.003
-"""About as long as a commit of somebody else's takes."""
+_KNOWN = "SELECT ticket FROM ticket WHERE ticket {keys}"
+_DOZE_S = 0.01
+"""As long as a commit takes on a slow disk."""
 
 
 def count_without_lock(node: HubNode) -> None:
-    threads = ThreadPoolExecutor(8)
+    threads, sound = ThreadPoolExecutor(8), node.claims
 
     def claims(asked: Sequence[Asked]) -> Sequence[Result]:
         now = node.clock.now_utc()
-        group = arbiter._Group(_reign(node), now)
+        group = arbiter._Group(node.reign(), now)
         with node.read() as connection:
+            tickets = [bytes.fromhex(one.message.ticket) for one in asked]
             driver = arbiter._Driver(connection)
-            arbiter._read(_NoWrites(connection), driver, group, asked)  # type: ignore[arg-type]
+            if len(driver.rows(_KNOWN, tickets)) < len(set(tickets)):
+                driver.close()
+                return sound(asked)  # only the counting is broken here, not the tickets that nobody has told of
+            arbiter._read(connection, driver, group, asked)
             results = [arbiter._answered(connection, group, one) for one in asked]
             driver.close()
         time.sleep(_DOZE_S)
@@ -50,17 +53,3 @@ def count_without_lock(node: HubNode) -> None:
 
     node.claim_soon = claim_soon  # type: ignore[method-assign]
     node.claim = lambda message, sender: claim_soon(message, sender=sender).result()  # type: ignore[method-assign]
-
-
-def _reign(node: HubNode) -> reign.Reign:
-    return node.reign()
-
-
-class _NoWrites:
-    """A read transaction: tickets that nobody has told of are left to others."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
