@@ -49,7 +49,7 @@ class Witness:
     ops: set[str] = field(default_factory=set)
     scans: int = 0
 
-    def light(self, ticket: Ticket, op: str, green: bool, units: int, epoch: int | None) -> None:
+    def light(self, ticket: Ticket, op: str, *, green: bool, units: int, epoch: int | None) -> None:
         self.scans += 1
         if green:
             self.ops.add(op)
@@ -99,7 +99,8 @@ class Booth:
             return
         if what == "light":
             assert isinstance(self.busy, Ticket)
-            witness.light(self.busy, *more)
+            op, green, units, epoch = more
+            witness.light(self.busy, op, green=green, units=units, epoch=epoch)
         self.busy = None if what != "ended" else "ended"
 
     def kill(self, witness: Witness) -> None:

@@ -98,7 +98,7 @@ def run(pipe: Any, folder: Path, url: str, pin: bytes | None) -> None:
 
 
 def ask_many(
-    pipe: Any, folder: Path, url: str, pin: bytes | None, tickets: list[tuple[str, str]], every_s: float, start_s: float
+    pipe: Any, folder: Path, url: str, pin: bytes | None, tickets: list[tuple[str, str]], every_s: float
 ) -> None:
     """Claims alone, without a lane: one after another (`every_s` 0), or at random so often on average. Sends (milliseconds, silent) of
     each, and when the first began and the last ended.

@@ -5,6 +5,7 @@ be cut in three ways. The processes are forked from one that has imported everyt
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import logging
 import multiprocessing
@@ -81,7 +82,7 @@ def catalogue() -> dict[str, Any]:
 
 
 def serve(database: str, key_file: Path, listener: socket.socket, certificate: Path | None, mutant: str) -> None:
-    """One arbiter process, until it is killed."""
+    """One arbiter process, until it is killed. `mutant` MODULE:FUNCTION breaks its node first: for the test of this bench."""
     import uvicorn
 
     from hub.web.app import create_app
@@ -89,12 +90,14 @@ def serve(database: str, key_file: Path, listener: socket.socket, certificate: P
     quiet()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     node = HubNode(
-        open_database(database), load_key(key_file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom
+        open_database(database),
+        load_key(key_file, random_bytes=os.urandom),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
     )
     if mutant:
-        from benchmarks._claims_mutant import count_without_lock
-
-        count_without_lock(node)
+        module, name = mutant.split(":")
+        getattr(importlib.import_module(module), name)(node)
     config = uvicorn.Config(
         create_app(node),
         log_config=None,

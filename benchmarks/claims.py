@@ -40,7 +40,7 @@ def asked(venue: Venue, *, each: int, every_s: float, workers: int) -> tuple[flo
     for state in venue.gates:
         near, far = processes.Pipe()
         tickets = sold(venue, count=each, uses=1)
-        arguments = (far, state.path, venue.url(arbiter.port), venue.pin, tickets, every_s, 0.0)
+        arguments = (far, state.path, venue.url(arbiter.port), venue.pin, tickets, every_s)
         process = processes.Process(target=_claims_gate.ask_many, args=arguments, daemon=True)
         process.start()
         running.append((process, near))

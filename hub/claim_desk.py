@@ -11,7 +11,6 @@ from concurrent.futures import Future
 
 from hub.errors import Busy, HubError
 from hub.services.arbiter import GROUP_MAX, Asked, Result
-from tickets.admission import Denied, Granted
 
 WAITING_MAX = 1024
 """A claim behind so many others would be answered after its gate had stopped waiting."""

@@ -36,8 +36,8 @@ class Announcer:
 
     def __enter__(self) -> Announcer:
         try:
-            from zeroconf import ServiceInfo, Zeroconf
             from zeroconf import Error as ZeroconfError
+            from zeroconf import ServiceInfo, Zeroconf
         except ImportError as error:
             log.warning("not_announced", why=str(error))
             return self
@@ -67,6 +67,7 @@ class Announcer:
 
 
 def _own_addresses() -> list[str]:
-    from zeroconf import get_all_addresses
+    import ifaddr  # what zeroconf itself asks
 
-    return [address for address in get_all_addresses() if not address.startswith("127.")]
+    ips = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
+    return [str(ip) for ip in ips if not str(ip).startswith("127.")]

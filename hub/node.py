@@ -182,7 +182,9 @@ class HubNode:
         now = self.clock.now_utc()
         with self._turn, self.engine.connect() as fresh:
             connection = fresh
-            if self.engine.dialect.name == "postgresql":  # see hub.services.arbiter: what is counted is read after the lock
+            if (
+                self.engine.dialect.name == "postgresql"
+            ):  # see hub.services.arbiter: what is counted is read after the lock
                 connection = fresh.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 results = arbiter.claims(connection, asked, me=self.device, hub_key=self.hub_key, now=now)

@@ -33,8 +33,8 @@ def find(statement: Arbiter, *, wait_s: float, interfaces: Sequence[str] | None 
     """
     if statement.node is None or statement.tls is None:
         return ()
-    from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
     from zeroconf import Error as ZeroconfError
+    from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
     wanted = {DEVICE: statement.node.hex(), TLS: statement.tls.hex()}
     found: list[str] = []

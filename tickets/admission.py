@@ -240,9 +240,7 @@ def decide(facts: TicketFacts | NoTicket, scan: Scan, moment: Moment, catalogue:
     return _enter(facts, scan, variant, gate, product, window, clock)
 
 
-def settle(
-    claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy, *, data_old: bool = False
-) -> Verdict:
+def settle(claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy, *, data_old: bool = False) -> Verdict:
     """What the arbiter's answer, or its silence under the product's policy, makes of a claim that is durable here. `data_old`: what is
     known here of other gates is older than the office lets anybody in on.
     """

@@ -39,8 +39,8 @@ GROUP_MAX = 64
 
 Result: TypeAlias = Granted | Denied | HubError
 
-_TICKETS = 'SELECT ticket, variant, uses, state, withdrawn FROM ticket WHERE ticket {keys} ORDER BY ticket {lock}'
-_ANSWERS = 'SELECT op, device, answer FROM claim_answer WHERE op {keys}'
+_TICKETS = "SELECT ticket, variant, uses, state, withdrawn FROM ticket WHERE ticket {keys} ORDER BY ticket {lock}"
+_ANSWERS = "SELECT op, device, answer FROM claim_answer WHERE op {keys}"
 _TOMBSTONES = 'SELECT "of" FROM release WHERE "of" {keys}'
 _USES = (
     'SELECT ticket, op, passage, units, "window", at, gate, released, arrival FROM used WHERE ticket {keys}'
@@ -230,7 +230,9 @@ def _answered(connection: Connection, group: _Group, one: Asked) -> Result:
         return _again(text, message.epoch)
     if message.kind is Passage.ENTRY and message.units < 1:
         return BadRequest("an entry takes at least one unit")
-    answer = _decide(group, message, op, device=one.device, cap_in=lambda found: cap_of(connection, found, message.window))
+    answer = _decide(
+        group, message, op, device=one.device, cap_in=lambda found: cap_of(connection, found, message.window)
+    )
     text = json.dumps(answer_to_row(message.op, answer, epoch=message.epoch), separators=(",", ":"))
     group.answers[op] = (one.device, text)
     group.new_answers.append((op, one.device, stamp(group.now), text))

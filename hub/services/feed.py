@@ -69,7 +69,9 @@ FEEDS: dict[str, _Feed] = {
         [*_plain(slot, "slot product starts_at ends_at capacity"), ("free", slot.c.capacity - slot.c.leased, _same)],
     ),
     "ticket": _Feed(
-        ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id withdrawn")
+        ticket,
+        ticket.c.ticket,
+        _plain(ticket, "ticket variant uses state not_before expires language short_id withdrawn"),
     ),
     "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released arrival")),
 }

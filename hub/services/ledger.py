@@ -28,6 +28,7 @@ from tickets.ids import ticket_id as parse_ticket_id
 from tickets.language import from_number
 from tickets.life_cycle import TicketState
 
+
 @dataclass(frozen=True, slots=True)
 class LedgerTicket:
     ticket: TicketId
@@ -215,9 +216,7 @@ def all_conflicts(connection: Connection) -> tuple[Conflict, ...]:
         select(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn)
         .join(ticket, ticket.c.ticket == used.c.ticket)
         .where(used.c.released == 0, used.c.units > 0, or_(ticket.c.uses > 0, used.c.window != ""))
-        .group_by(
-            used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn
-        )
+        .group_by(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn)
         .having(func.sum(used.c.units) + ticket.c.withdrawn > 1)
     ).all()
     found: list[Conflict] = []

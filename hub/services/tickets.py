@@ -10,7 +10,6 @@ from sqlalchemy import Connection, select
 
 from hub.errors import NotFound
 from hub.services import withdrawals
-from hub.services.withdrawals import REASON_CHARS_MAX as REASON_CHARS_MAX
 from hub.tables import order, refusal, ticket, ticket_change, used, withdrawal
 from tickets.ids import OpId, TicketId
 
@@ -33,9 +32,7 @@ def cancel_ticket(
     """Cancel what is left of one ticket; the feed carries it to every gate. Raises NotFound, and BadRequest where it cannot be or says no
     reason. `epoch` as in `withdrawals.withdraw`.
     """
-    withdrawals.withdraw(
-        connection, op, ticket_id, withdrawals.Kind.CANCEL, by=by, reason=reason, epoch=epoch, now=now
-    )
+    withdrawals.withdraw(connection, op, ticket_id, withdrawals.Kind.CANCEL, by=by, reason=reason, epoch=epoch, now=now)
 
 
 def story(connection: Connection, ticket_id: TicketId) -> TicketStory:

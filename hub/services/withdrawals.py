@@ -96,7 +96,14 @@ def withdraw(
     }
     connection.execute(insert(withdrawal), row)
     if state is not found.state:
-        change = {"ticket": ticket_id, "at": stamp(now), "by": by, "before": found.state, "after": state, "reason": reason}
+        change = {
+            "ticket": ticket_id,
+            "at": stamp(now),
+            "by": by,
+            "before": found.state,
+            "after": state,
+            "reason": reason,
+        }
         connection.execute(insert(ticket_change), change)
     feed.touch(connection, "ticket", [ticket_id])
     return Withdrawn(taken, None if left is None else left - taken, state)

@@ -42,7 +42,6 @@ class Known:
     arbiter: Arbiter | None = None
     heard_at: datetime | None = None
 
-
     @property
     def epoch(self) -> int:
         """The reign this gate lives in."""

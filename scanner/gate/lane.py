@@ -283,7 +283,9 @@ class Lane:
         """What the world says to a claim that is durable here. A refusal is chained at once, an admission after its light."""
         answer = self._ask(taken)
         at = self._clock.now_utc()
-        old = answer is None and data_old(offline_minutes, heard_at=self._heard_at() if offline_minutes else None, at=at)
+        old = answer is None and data_old(
+            offline_minutes, heard_at=self._heard_at() if offline_minutes else None, at=at
+        )
         verdict = settle(taken.claim, answer, taken.policy, data_old=old)
         if verdict.kind is not VerdictKind.REFUSE:
             self._keep(_Settled(taken, verdict, at, None))

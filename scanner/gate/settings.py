@@ -49,7 +49,9 @@ class Settings:
         if not 1 <= self.arbiter_deadline_ms <= 5000:
             raise ValueError("key 'arbiter_deadline_ms': 1 to 5000 is allowed")
         if self.arbiter_url not in (None, NOBODY) and not self.arbiter_url.startswith(("http://", "https://")):
-            raise ValueError(f"key 'arbiter_url': '{self.arbiter_url}' is neither an address (http://...) nor '{NOBODY}'")
+            raise ValueError(
+                f"key 'arbiter_url': '{self.arbiter_url}' is neither an address (http://...) nor '{NOBODY}'"
+            )
         if not 0 <= self.offline_minutes_max <= 60 * 24 * 30:
             raise ValueError("key 'offline_minutes_max': 0 (no limit) to 43200 is allowed")
         if not 500 <= self.verdict_stays_ms <= 60_000:

@@ -35,5 +35,13 @@ def test_no_ticket_twice_and_every_excess_reported_under_kills_and_cuts(tmp_path
 
 def test_an_arbiter_that_counts_before_it_locks_is_found_out(tmp_path: Path) -> None:
     venue = venue_in(tmp_path / "hub", f"sqlite:///{tmp_path}/hub/hub.db", gates=6)
-    found = claims.contend(venue, kills=0, partitions=0, scans=200, workers=1, seed=1, mutant="no lock")
+    found = claims.contend(
+        venue,
+        kills=0,
+        partitions=0,
+        scans=200,
+        workers=1,
+        seed=1,
+        mutant="tests.support.broken_arbiter:count_without_lock",
+    )
     assert found["double_admissions"] + found["overdrawn_books"] > 0

@@ -177,7 +177,13 @@ def venue_node(node: HubNode, folder: Path, clock: FixedClock) -> Device:
 
 def test_a_new_hub_rules_itself_and_says_so_in_the_feed(node: HubNode, gate: Device) -> None:
     page = gate.hub.changes(None, wait_s=0, rows_max=100)
-    (text,) = [row["text"] for part in page.tables if part.table == "document" for row in part.as_mappings() if row["name"] == "arbiter"]
+    (text,) = [
+        row["text"]
+        for part in page.tables
+        if part.table == "document"
+        for row in part.as_mappings()
+        if row["name"] == "arbiter"
+    ]
     said = statements.check(text, node.public)
     assert (said.epoch, said.node) == (1, None)
     assert node.reign() == reign.Reign(1, rules=True)
@@ -354,9 +360,7 @@ def both_ends(node: HubNode, gate: Device) -> tuple[set[conflict.Conflict], set[
             for window in {use.window for use in uses}:
                 cap = product.uses_a_day if window and product and product.uses_a_day else ticket.uses
                 gone = 0 if window else ticket.withdrawn
-                found.update(
-                    conflict.conflicts([use for use in uses if use.window == window], cap=cap, withdrawn=gone)
-                )
+                found.update(conflict.conflicts([use for use in uses if use.window == window], cap=cap, withdrawn=gone))
     held.close()
     downloader.close()
     return of_hub, found
@@ -369,7 +373,9 @@ def test_hub_and_gate_name_the_same_conflicts(tmp_path_factory: pytest.TempPathF
     node = hubkit.make_node(folder, clock=clock, random_bytes=hubkit.seeded(1))
     kiosk = hubkit.make_device(node, folder, role=Role.KIOSK, label="K2", clock=clock, random_bytes=hubkit.seeded(2))
     gates = [
-        hubkit.make_device(node, folder, role=Role.GATE, label=label, clock=clock, random_bytes=hubkit.seeded(ord(label)))
+        hubkit.make_device(
+            node, folder, role=Role.GATE, label=label, clock=clock, random_bytes=hubkit.seeded(ord(label))
+        )
         for label in "AB"
     ]
     tickets = [sell(kiosk, uses=uses) for uses in (1, 2, 6)]
@@ -424,5 +430,3 @@ def test_a_late_answer_leaves_the_same_ledger_in_both_orders(
     with node.read() as connection:
         row = connection.execute(select(tables.used)).one()
     assert (row.mode, row.epoch, row.released) == ("policy", None, 0)
-
-

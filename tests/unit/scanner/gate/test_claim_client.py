@@ -123,11 +123,13 @@ def test_a_line_that_is_known_to_be_down_costs_thirty_milliseconds_and_not_the_d
 
     line = PlayedLine(reaches=blackhole)
     client = client_of(line)
-    until(lambda: client._tried.is_set())
+    until(client._tried.is_set)
     started = time.monotonic()
     for _ in range(5):
         assert client.ask(CLAIM) is None
-    assert time.monotonic() - started < 5 * (DOWN_WAIT_S + 0.05), "each guest waited for a line that was known to be down"
+    assert time.monotonic() - started < 5 * (DOWN_WAIT_S + 0.05), (
+        "each guest waited for a line that was known to be down"
+    )
     assert "claim" not in line.did
     line.reaches = lambda: 1
     free.set()
@@ -146,7 +148,7 @@ def test_a_line_that_is_back_is_found_by_the_very_next_guest() -> None:
         return 1
 
     client = ClaimClient(lambda: [PlayedLine(reaches=reach)], deadline_ms=150, random_bytes=lambda n: b"\xff" * n)
-    until(lambda: client._tried.is_set())
+    until(client._tried.is_set)
     for _ in range(8):  # the pause has grown by now
         client.ask(CLAIM)
     refused[0] = False
