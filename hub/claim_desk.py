@@ -8,14 +8,16 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import TypeAlias
 
 from hub.errors import Busy, HubError
 from hub.services.arbiter import GROUP_MAX, Asked, Result
+from tickets.admission import Denied, Granted
 
 WAITING_MAX = 1024
 """A claim behind so many others would be answered after its gate had stopped waiting."""
 
-Answer = Future["Granted | Denied"]
+Answer: TypeAlias = Future[Granted | Denied]
 
 
 class ClaimDesk:
