@@ -13,13 +13,15 @@ The statements here are texts for the driver itself: it keeps them prepared, and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from hub.errors import BadRequest, EpochPassed, HubError
 from hub.services import attention, feed, reign
@@ -107,24 +109,38 @@ class _Driver:
 
     def __init__(self, connection: Connection) -> None:
         self._postgresql = connection.dialect.name == "postgresql"
+        self._dialect = connection.dialect
+        self._error: type[Exception] = connection.dialect.loaded_dbapi.Error
         self._cursor: Any = connection.connection.cursor()
 
     def rows(self, text: str, keys: Iterable[bytes]) -> list[Any]:
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return []
-        if self._postgresql:
-            self._cursor.execute(_for_postgresql(text), (wanted,))
-        else:
-            while len(wanted) & (len(wanted) - 1):  # to a power of two, so that few texts are to be kept prepared
-                wanted.append(wanted[-1])
-            self._cursor.execute(_for_sqlite(text, len(wanted)), wanted)
-        found: list[Any] = self._cursor.fetchall()
+        with self._named(text):
+            if self._postgresql:
+                self._cursor.execute(_for_postgresql(text), (wanted,))
+            else:
+                while len(wanted) & (len(wanted) - 1):  # to a power of two, so that few texts are to be kept prepared
+                    wanted.append(wanted[-1])
+                self._cursor.execute(_for_sqlite(text, len(wanted)), wanted)
+            found: list[Any] = self._cursor.fetchall()
         return found
 
     def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            self._cursor.executemany(text.replace("?", "%s") if self._postgresql else text, rows)
+            with self._named(text):
+                self._cursor.executemany(text.replace("?", "%s") if self._postgresql else text, rows)
+
+    @contextmanager
+    def _named(self, text: str) -> Iterator[None]:
+        """What the driver raises comes out as SQLAlchemy would have said it: others tell a lost race from a lost database by that."""
+        try:
+            yield
+        except self._error as error:
+            raise DBAPIError.instance(
+                text, None, error, self._error, hide_parameters=True, dialect=self._dialect
+            ) from error
 
     def close(self) -> None:
         self._cursor.close()
@@ -173,15 +189,20 @@ def _read(connection: Connection, driver: _Driver, group: _Group, asked: Sequenc
     group.books = {ticket: _Book() for ticket in tickets}
     _lock(driver, group, tickets)
     ops = [bytes.fromhex(message.op) for message in ruled]
-    group.answers = {bytes(op): (bytes(device), text) for op, device, text in driver.rows(_ANSWERS, ops)}
+    _recall(driver, group, ops)
     group.tombstones = {bytes(row[0]) for row in driver.rows(_TOMBSTONES, ops)}
     if any(book.ticket is None for book in group.books.values()):
         _insert_unknown(connection, driver, group, asked)
+        _recall(driver, group, ops)  # whoever inserted one of them first may have answered as well
     for ticket, op, passage, units, window, at, gate, released, arrival in driver.rows(_USES, tickets):
         book = group.books[bytes(ticket)]
         book.arrival = max(book.arrival, arrival)
         if not released:
             book.uses.append(_Taken(bytes(op), passage, units, window, at, gate))
+
+
+def _recall(driver: _Driver, group: _Group, ops: Sequence[bytes]) -> None:
+    group.answers = {bytes(op): (bytes(device), text) for op, device, text in driver.rows(_ANSWERS, ops)}
 
 
 def _lock(driver: _Driver, group: _Group, tickets: Sequence[bytes]) -> None:

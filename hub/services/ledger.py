@@ -175,6 +175,9 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId, now: dat
             },
         )
     feed.touch(connection, "used", [op])
+    if what.interrupted:
+        detail = f"gate {what.gate}, {what.at}, ticket {what.ticket}: it counts, whether the light was on or not"
+        attention.note_trouble(connection, device=device, kind="interrupted", detail=detail, now=now)
     if wrong is not None or found is None:
         return wrong
     mine = [row for row in _counted(connection, ticket_id) if row.window == what.window]

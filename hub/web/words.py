@@ -37,6 +37,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "incarnation": ("記録の作り直し", "A journal was started anew"),
     "chain_gap": ("記録の抜け", "Records are missing"),
     "chain_fork": ("記録の食い違い", "Records contradict each other"),
+    "epoch": ("判定役の世代の不一致", "A gate knows a newer arbiter"),
+    "interrupted": ("途中で止まった読み取り", "A scan was cut short"),
     "sale_list": ("販売", "Sales"),
     "scan_list": ("入場とお断り", "Admissions and refusals"),
     "number": ("番号", "Number"),
