@@ -13,8 +13,8 @@ from hub import tables
 from hub.services import ledger
 from scanner.gate import ledger as gate_ledger
 from sync.download import Downloader
-from sync.operation import Admission, Mode, from_body
 from sync.journal import operation
+from sync.operation import Admission, Mode, from_body
 from sync.state import Role
 from sync.upload import Uploader
 from tests import hubkit
