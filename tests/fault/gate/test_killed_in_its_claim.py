@@ -47,7 +47,8 @@ def test_killed_at_each_step(tmp_path: Path, known: bool) -> None:
     steps = ("before_claim", "before_answer", "before_light", "before_chained", "none")
     key = node.key.private_bytes_raw().hex()
     database = f"sqlite:///{tmp_path}/hub.db"
-    for step, sold in zip(steps, kiosk.sold, strict=True):
+    played = steps if known else steps[:2]
+    for step, sold in zip(played, kiosk.sold, strict=False):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.support.killed_lane", str(gate.state.path), database, key),
@@ -79,5 +80,5 @@ def test_killed_at_each_step(tmp_path: Path, known: bool) -> None:
     while Uploader(gate.journal, gate.state, gate.hub, clock=clock).step().operations:
         pass
     with node.read() as connection:
-        assert len(connection.execute(select(tables.used)).all()) == len(steps)
+        assert len(connection.execute(select(tables.used)).all()) == len(played)
         assert ledger.all_conflicts(connection) == ()
