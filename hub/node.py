@@ -5,49 +5,67 @@ No HTTP: the web shell and the simulation call the same methods.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, delete, insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from hub import tables
 from hub.claim_desk import ClaimDesk
+from hub.database import is_race, one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import arbiter, attention, devices, feed, ledger, reign, stock, tickets, uploads
+from hub.senders import Senders
+from hub.services import (
+    arbiter,
+    attention,
+    balance,
+    devices,
+    feed,
+    housekeeping,
+    ledger,
+    reign,
+    reports,
+    resolve,
+    restore,
+    stock,
+    tickets,
+    uploads,
+)
 from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
 from hub.services.reign import Reign
+from hub.turn import Turn
 from sync import hop
 from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.claim import ClaimMessage
+from sync.nonce import Nonces
 from sync.protocol import (
+    CURSOR_SCHEMA,
+    SCOPE,
     Answer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
 )
 from sync.state import write_durably
-from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import OP_ID_BYTES, DeviceId, OpId, RandomBytes, TicketId
 
-CLAIM_ATTEMPTS_MAX = 4
-_PASSING_STATES = {"40001", "40P01"}
-"""PostgreSQL: serialization_failure and deadlock_detected (its manual, appendix A)."""
+_T = TypeVar("_T")
 
 
 class HubNode:
@@ -68,24 +86,44 @@ class HubNode:
         self.clock, self.random_bytes = clock, random_bytes
         self.public = key.public_key().public_bytes_raw()
         self.device, self.hub_key = device, hub_key or self.public
-        self.nonces = hop.NonceMemory(began=clock.now_utc())
+        self.nonces = Nonces(key)
+        self.senders = Senders(self.read, clock=clock)
         self.on_change: Callable[[], None] = lambda: None
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
         self._desk: ClaimDesk | None = None
-        # SQLite has one writer. Threads of this process wait for their turn here, where a wake-up is at once, and not in its busy
-        # handler, which sleeps for longer and longer.
-        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        with self.write() as connection:
-            feed.begin_epoch(connection, random_bytes)
-            if device is None:
-                reign.begin(connection, key, now=clock.now_utc())
+        self._turn = Turn(one_at_a_time=engine.dialect.name == "sqlite")
+        self._sums = balance.Memo()
+        self.tombstone_days = housekeeping.TOMBSTONE_DAYS
+        self.chores = housekeeping.Kept()
+        self.restored: str | None = None
+        """Why this hub believes that its database was put back from a backup, if it does."""
+        self.witness_file: Path | None = None
+        """Where `hub.witness` writes how far this database has come; None for a hub without a file of its own."""
+        self._wrote, self._marked = 1, 0
+        self.begin(None)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One durable transaction; whoever waits for the feed is woken after it."""
-        with self._turn, self.engine.begin() as connection:
+        """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
+        with self._turn.take(), self.engine.begin() as connection:
             yield connection
+        self._changed()
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Like `write`, and begun again where concurrent writers got in the way (hub.database.run): for the protocol's calls, which
+        mean the same however often they are made.
+        """
+        done = self._run(work)
+        self._changed()
+        return done
+
+    def _run(self, work: Callable[[Connection], _T], *, first: bool = False) -> _T:
+        with self._turn.take(first=first):
+            return run(self.engine, work)
+
+    def _changed(self) -> None:
+        self._wrote += 1
         self.on_change()
 
     @contextmanager
@@ -93,25 +131,63 @@ class HubNode:
         with reading(self.engine) as connection:
             yield connection
 
-    def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
-        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
-        with self.read() as connection:
-            found: list[KnownDevice] = []
+    def begin(self, seen: restore.Witness | None) -> None:
+        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it. A new hub names itself the
+        arbiter.
+        """
+        now = self.clock.now_utc()
 
-            def find_key(device_id: DeviceId) -> bytes | None:
-                known = devices.find(connection, device_id)
-                if known is None:
-                    return None
-                found.append(known)
-                return known.identity
+        def look(connection: Connection) -> str | None:
+            why = restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen)
+            if self.device is None:
+                reign.begin(connection, self.key, now=now)
+            return why
 
-            device_id = hop.verify(message, body, find_key=find_key, nonces=self.nonces, now=self.clock.now_utc())
-        sender = found[0]
-        assert sender.device == device_id
+        self.restored = self._run(look) or self.restored
+
+    def begin_again(self, why: str) -> None:
+        """Somebody says that the database was put back."""
+        now = self.clock.now_utc()
+        self.transact(lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now))
+
+    def witness(self) -> restore.Witness | None:
+        """What is to be written outside of the database; None where nothing happened since the last."""
+        wrote = self._wrote
+        if wrote == self._marked:
+            return None
+        made = self._run(restore.move_mark)
+        self._marked = wrote
+        return made
+
+    def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
+        """One short step of the hub's chores. Raises DBAPIError."""
+        now = self.clock.now_utc()
+        with self._turn.take(), one_moment(self.engine) as connection:
+            kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
+        self.chores = self.chores if kept.busy else kept
+        if kept.repaired:
+            self.on_change()
+        return kept
+
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: restore.rejoin(connection, held, who=sender.device, now=now))
+
+    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
+        """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
+
+        Raises HopError; revoked devices are refused like unknown ones, by their own word.
+        """
+        if sender is None:
+            raise hop.HopError("device_unknown", "no such device here")
+        assert sender.device == claimed.device
+        hop.check(claimed, sender.identity)
+        now = self.clock.now_utc()
+        self.nonces.spend(claimed.device, claimed.nonce, now=now)
         if sender.revoked:
             raise hop.HopError("revoked", "this device was shut out at the hub")
         with self._lock:
-            self._contacts[device_id] = self.clock.now_utc()
+            self._contacts[claimed.device] = now
         return sender
 
     def look(self) -> int:
@@ -125,23 +201,32 @@ class HubNode:
             return self._contacts.get(device_id)
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        with self.write() as connection:
-            return devices.enrol(
+        return self.transact(
+            lambda connection: devices.enrol(
                 connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
             )
+        )
 
-    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
+    def changes(self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA) -> Page:
+        now = self.clock.now_utc()
         with self.read() as connection:
-            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+            return feed.page(
+                connection,
+                cursor,
+                rows_max=rows_max,
+                now=now,
+                scope=scope,
+                schema=schema,
+                checksum=lambda same: balance.at(same, self._sums),
+            )
 
     def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
         """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
         if segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
-        now = self.clock.now_utc()
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
         try:
-            with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+            return self.transact(lambda connection: uploads.receive(connection, given, sender=sender, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
@@ -162,33 +247,19 @@ class HubNode:
 
     def claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
         """A result for each claim, all in one durable transaction; where another worker was in the way, each in its own."""
-        try:
-            return self._claims(asked)
-        except DBAPIError as error:
-            if not _in_the_way(error):
-                raise
-        results: list[Result] = []
-        for one in asked:
-            for attempt in range(CLAIM_ATTEMPTS_MAX):
-                try:
-                    results.extend(self._claims([one]))
-                    break
-                except DBAPIError as error:
-                    if attempt == CLAIM_ATTEMPTS_MAX - 1 or not _in_the_way(error):
-                        raise
-        return results
-
-    def _claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
         now = self.clock.now_utc()
-        with self._turn, self.engine.connect() as fresh:
-            connection = fresh
-            if (
-                self.engine.dialect.name == "postgresql"
-            ):  # see hub.services.arbiter: what is counted is read after the lock
-                connection = fresh.execution_options(isolation_level="READ COMMITTED")
-            with connection.begin():
-                results = arbiter.claims(connection, asked, me=self.device, hub_key=self.hub_key, now=now)
-        self.on_change()
+
+        def answered(some: Sequence[Asked]) -> Callable[[Connection], Sequence[Result]]:
+            return lambda connection: arbiter.claims(connection, some, me=self.device, hub_key=self.hub_key, now=now)
+
+        try:
+            with self._turn.take(first=True), self.engine.begin() as connection:
+                results = answered(asked)(connection)
+        except DBAPIError as error:
+            if not is_race(error):
+                raise
+            results = [result for one in asked for result in self._run(answered([one]), first=True)]
+        self._changed()
         return results
 
     def close_desk(self) -> None:
@@ -213,40 +284,46 @@ class HubNode:
             )
 
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
-        with self.write() as connection:
-            ledger.give_back(connection, message, device=sender.device)
+        self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
-        with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+        now = self.clock.now_utc()
+
+        def lend(connection: Connection) -> LeaseAnswer:
+            restore.must_have_reported(connection, sender.device)
+            return stock.lend(connection, wanted, device=sender.device, now=now)
+
+        return self.transact(lend)
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
-        row = {
-            "device": sender.device,
-            "at": tables.stamp(telemetry.at),
-            "received_at": tables.stamp(self.clock.now_utc()),
-            "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
-        }
-        with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
-            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
-            connection.execute(insert(tables.telemetry), row)
+        def keep(connection: Connection) -> None:
+            restore.must_have_reported(connection, sender.device)
+            reports.keep(connection, telemetry, device=sender.device, now=self.clock.now_utc())
+
+        self._run(keep)  # nobody follows it, so nobody is woken
+
+    def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
+        with self.write() as connection:
+            resolve.settle(connection, op, by=by, because=because, now=self.clock.now_utc())
+
+    def retry_operation(self, op: OpId, *, by: str) -> Answer:
+        with self.write() as connection:
+            return resolve.retry(connection, op, by=by, now=self.clock.now_utc())
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
-        with self.write() as connection:
+        op, now = OpId(self.random_bytes(OP_ID_BYTES)), self.clock.now_utc()
+
+        def cancel(connection: Connection) -> None:
             mine = reign.present(connection, me=self.device, hub_key=self.hub_key)
             epoch = mine.epoch if mine.rules else None
-            op = OpId(self.random_bytes(OP_ID_BYTES))
-            now = self.clock.now_utc()
             tickets.cancel_ticket(connection, op, ticket_id, by=by, reason=reason, epoch=epoch, now=now)
+
+        self.transact(cancel)
 
     def revoke(self, device_id: DeviceId) -> None:
         with self.write() as connection:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
-
-
-def _in_the_way(error: DBAPIError) -> bool:
-    """Whether another transaction did the same at the same time, so that trying again settles it."""
-    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _PASSING_STATES
+        self.senders.forget(device_id)
 
 
 def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:

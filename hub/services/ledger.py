@@ -176,14 +176,18 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId, now: dat
         )
     feed.touch(connection, "used", [op])
     if what.interrupted:
-        detail = f"gate {what.gate}, {what.at}, ticket {what.ticket}: it counts, whether the light was on or not"
-        attention.note_trouble(connection, device=device, kind="interrupted", detail=detail, now=now)
+        attention.note_trouble(connection, device=device, kind="interrupted", detail=interrupted(what), now=now)
     if wrong is not None or found is None:
         return wrong
     mine = [row for row in _counted(connection, ticket_id) if row.window == what.window]
     withdrawn = found.withdrawn_in(what.window)
     beyond = conflicts(mine, cap=cap_of(connection, found, what.window), withdrawn=withdrawn)
     return Reason.ALREADY_USED if any(item.op == op for item in beyond) else None
+
+
+def interrupted(what: Admission) -> str:
+    """How a scan that was cut short is told to people."""
+    return f"gate {what.gate}, {what.at}, ticket {what.ticket}: it counts, whether the light was on or not"
 
 
 def give_back(connection: Connection, message: ReleaseMessage, *, device: DeviceId) -> None:

@@ -21,9 +21,10 @@ from typing import Protocol
 
 import structlog
 
+from scanner.gate.errors import LineUnpinned
 from sync.backoff import Backoff
 from sync.claim import EPOCH_FIRST, ClaimMessage
-from sync.errors import HubRefused, SyncError
+from sync.errors import HubKeyWrong, HubRefused, SyncError
 from sync.protocol import ReleaseMessage
 from tickets.admission import Denied, Granted
 from tickets.ids import RandomBytes
@@ -82,6 +83,7 @@ class ClaimClient:
         self._tried = threading.Event()
         self._moved = self._stopping = False
         self._line: Line | None = None
+        self._trouble = self._found = ""
         self._thread = threading.Thread(target=self._serve, name="claim", daemon=True)
         self._thread.start()
 
@@ -89,6 +91,16 @@ class ClaimClient:
     def up(self) -> bool:
         """Whether the line carried when it was last looked at."""
         return self._up.is_set()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the line down beside silence, in a word for whoever looks after it: `unpinned`, `wrong_key`; else empty."""
+        return "" if self._up.is_set() else self._trouble
+
+    @property
+    def state(self) -> str:
+        """`up`, `down`, or the trouble."""
+        return "up" if self._up.is_set() else self._trouble or "down"
 
     def ask(self, claim: ClaimMessage) -> Granted | Denied | None:
         """The answer within the deadline, else None. Never raises."""
@@ -167,7 +179,7 @@ class ClaimClient:
 
     def _connect(self) -> None:
         self._drop()
-        self._moved = False
+        self._moved, self._found = False, ""
         try:
             for line in self._lines():
                 self._line = line
@@ -175,9 +187,14 @@ class ClaimClient:
                     self._backoff.succeeded()
                     self._up.set()
                     break
+        except LineUnpinned as error:
+            _log.error("arbiter_unpinned", why=str(error))
+            self._found = self._found or "unpinned"
+            self._drop()
         except Exception as error:  # noqa: BLE001  (no line can even be made: silence, said in the log)
             _log.error("arbiter_unreachable", error=type(error).__name__, why=str(error))
             self._drop()
+        self._trouble = self._found
         self._tried.set()
 
     def _look(self, line: Line) -> None:
@@ -199,6 +216,8 @@ class ClaimClient:
                 return True
         except SyncError as error:
             _log.warning("arbiter_unreachable", why=str(error))
+            if isinstance(error, HubKeyWrong):
+                self._found = "wrong_key"
         except Exception as error:  # noqa: BLE001  (top of this thread: silence, said in the log)
             _log.error("arbiter_call_failed", error=type(error).__name__, why=str(error))
         self._drop()

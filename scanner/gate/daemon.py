@@ -225,7 +225,7 @@ class Gate:
             "readers": self._reads.connected,
             "screens": self._screens.connected,
             "epoch": store.known.epoch,
-            "arbiter": "none" if self._arbiter is None else "up" if self._arbiter.up else "down",
+            "arbiter": "none" if self._arbiter is None else self._arbiter.state,
             "cache": store.cache_trouble or ("none" if store.known.generation is None else "ok"),
         }
         if self._set_aside is not None:
@@ -237,7 +237,8 @@ class Gate:
             return Health(
                 part="gate", state=State.ERROR, at=at, stops="admit", facts={**facts, "journal": "unwritable"}
             )
-        troubled = store.cache_trouble or self._set_aside is not None or self._interrupted
+        wrong_line = self._arbiter is not None and self._arbiter.trouble
+        troubled = store.cache_trouble or self._set_aside is not None or self._interrupted or wrong_line
         return Health(part="gate", state=State.WARNING if troubled else State.OK, at=at, facts=facts)
 
     def _open_lane(self, *, condemned: str = "", once_more: bool = False) -> None:
@@ -304,7 +305,7 @@ class Gate:
 
     def _lines(self) -> Iterator[Line]:
         """Where the arbiter may be, best first. Runs on the client's thread."""
-        from scanner.gate.whereabouts import lines  # requests is not loaded where nobody is asked
+        from scanner.gate.whereabouts import lines  # not loaded where nobody is asked
 
         return lines(
             self._statement,
@@ -313,6 +314,7 @@ class Gate:
             key=self._state.identity_key(),
             clock=self._clock,
             random_bytes=self._random_bytes,
+            hub_pins=lambda: self._state.hub_pins(self._identity),
             deadline_s=self._settings.arbiter_deadline_ms / 1000,
         )
 

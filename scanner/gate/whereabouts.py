@@ -6,11 +6,12 @@ statement names, and the answers are only believed in the statement's epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from scanner.gate.errors import LineUnpinned
 from sync.arbiter import Arbiter
 from sync.client import HttpHub
 from sync.errors import SyncError
@@ -19,6 +20,7 @@ from tickets.clock import Clock
 from tickets.ids import RandomBytes
 
 LOOK_AROUND_S = 1.0
+Pins = tuple[bytes, ...] | None
 
 _log = structlog.get_logger()
 
@@ -42,15 +44,21 @@ def lines(
     key: Ed25519PrivateKey,
     clock: Clock,
     random_bytes: RandomBytes,
+    hub_pins: Callable[[], Pins],
     deadline_s: float,
 ) -> Iterator[HttpHub]:
     """A line to each address, made when it is asked for; the caller closes them. A venue node that answers at none of its addresses
-    is looked for on the LAN.
+    is looked for on the LAN. `hub_pins`: the pins of the hub's TLS keys in force, for where the hub itself rules.
+
+    Raises LineUnpinned at the end, where an address was left out for that.
     """
+    unpinned = ""
 
     def line(url: str) -> HttpHub:
+        node = statement is not None and statement.node is not None
         return HttpHub(
             url,
+            tls=statement.tls if statement is not None and node else hub_pins(),
             device=identity.device,
             key=key,
             clock=clock,
@@ -61,7 +69,12 @@ def lines(
 
     known = addresses(statement, override=override, identity=identity)
     for url in known:
-        yield line(url)
+        try:
+            made = line(url)
+        except ValueError as error:  # says which of the two is missing; the next address may be a good one
+            unpinned = str(error)
+            continue
+        yield made
     if override is None and statement is not None and statement.node is not None:
         from sync.discovery import find  # a megabyte or more that most gates never need
 
@@ -69,7 +82,9 @@ def lines(
             found = find(statement, wait_s=LOOK_AROUND_S)
         except SyncError as error:
             _log.warning("lan_not_asked", why=str(error))
-            return
+            found = ()
         for url in found:
             if url not in known:
                 yield line(url)
+    if unpinned:
+        raise LineUnpinned(unpinned)

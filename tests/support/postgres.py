@@ -8,6 +8,7 @@ other engine that does not run proves nothing.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import pwd
 import shutil
@@ -86,6 +87,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 one call of prctl, nothing that takes a lock
             env=_plain_environment(),
             **who,  # type: ignore[arg-type]
         )
@@ -146,6 +148,11 @@ class Server:
                 self._process.wait(timeout=20)
         self._log.close()
         self._folder.cleanup()
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed leaves no server behind (prctl 1, PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _plain_environment() -> dict[str, str]:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0002"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -32,6 +32,9 @@ def upgrade() -> None:
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("at", sa.Text(), nullable=False),
     )
+    # The rows' digests cover more columns from now on: all are counted anew, from the feed's start.
+    op.execute("DELETE FROM feed_digest")
+    op.execute("DELETE FROM meta WHERE key IN ('feed_sum', 'feed_walk')")
 
 
 def downgrade() -> None:
