@@ -33,7 +33,7 @@ CONTENTS = {
         "hub arbiter": "Show or name who rules over the tickets' uses",
         "hub tls": "Show or change the hub's TLS key",
         "hub backup": "Copy the hub's SQLite database while it serves",
-        "hub restored": "After a restore: which kiosks have still to say what they hold",
+        "hub restored": "After a restore: which kiosks are waited for",
         "hub operations": "Records that could not be applied: list, try again, settle",
     },
     "On a device": {
