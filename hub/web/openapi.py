@@ -57,6 +57,7 @@ def _ref(name: str) -> Schema:
 INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
+_BLOCK = _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
 
 SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
@@ -111,7 +112,7 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
-        {"checksum": _maybe(_text())},
+        {"checksum": _maybe(_text()), "schema": _count()},
         "Rows in their latest form, each as long as `columns`. `more`: ask again at once.",
     ),
     "Segment": _object(
@@ -185,11 +186,19 @@ SCHEMAS: dict[str, Schema] = {
             "protocol": VERSION,
             "at": INSTANT,
             "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
-            "blocks": _list(
-                _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
-            ),
+            "blocks": _list(_BLOCK),
         }
     ),
+    "Rejoin": _object(
+        {
+            "protocol": VERSION,
+            "incarnation": _count((1 << 32) - 1),
+            "acknowledged": _count(),
+            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 5_000),
+            "blocks": _list(_BLOCK, 2_000),
+        }
+    ),
+    "Rejoined": _object({"protocol": VERSION, "known_seq": _count()}),
     "Telemetry": _object(
         {
             "protocol": VERSION,
@@ -293,6 +302,7 @@ CALLS: dict[str, dict[str, Schema]] = {
                     "seconds to hold an empty page back",
                 ),
                 _query("limit", _count(PAGE_ROWS_MAX, 1), "rows a page has at most"),
+                _query("schema", _count(1_000, 1), "the newest form of the feed that the device reads; 1 without it"),
             ],
         )
     },
@@ -334,6 +344,11 @@ CALLS: dict[str, dict[str, Schema]] = {
     },
     protocol.TELEMETRY: {
         "post": _call("How a device is; the latest counts", who=Who.DEVICE, body="Telemetry", answer="Done")
+    },
+    protocol.REJOIN: {
+        "post": _call(
+            "What a device holds, told to a hub that was restored", who=Who.DEVICE, body="Rejoin", answer="Rejoined"
+        )
     },
     PATH: {
         "get": {

@@ -27,6 +27,7 @@ from sync.protocol import (
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     SlotGrant,
@@ -91,6 +92,10 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
 MESSAGES: list[tuple[str, Any]] = [
     ("Problem", Problem("chain_gap", "operations are missing", 7).to_row()),
     ("Problem", Problem("busy", "later").to_row()),
+    ("Problem", Problem("epoch", "another arbiter rules", epoch=3).to_row()),
+    ("Reign", {"protocol": 1, "epoch": 2, "rules": False}),
+    ("Rejoin", Rejoin(2, 17, (("s", 10),), (BlockGrant(6, 1, 99, NOW),)).to_row()),
+    ("Rejoined", {"protocol": 1, "known_seq": 17}),
     (
         "EnrolRequest",
         EnrolRequest("t", b"d" * 16, b"i" * 32, b"s" * 32, "kaisatsu", b"p" * 64).to_row(),  # type: ignore[arg-type]
