@@ -173,9 +173,7 @@ class _Plan:
         self._known = {row.op for row in select_in(connection, [operation.c.op], operation.c.op, ops)}
         columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state", "withdrawn")]
         self._tickets = {
-            row.ticket: LedgerTicket(
-                TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn
-            )
+            row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
             for row in select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
         }
         # Under the tickets' locks: what others do to their uses is done, or comes after this.

@@ -217,7 +217,8 @@ SCHEMAS: dict[str, Schema] = {
                 ),
                 64,
             ),
-        }
+        },
+        {"sequence": _count()},
     ),
 }
 

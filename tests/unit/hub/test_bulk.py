@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import DBAPIError
 
 from hub import tables
@@ -184,6 +184,8 @@ def place(engine: str, folder: Path, clock: FixedClock) -> tuple[HubNode, HubNod
         hubkit.make_device(node, folder, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(number))
         for number, (role, label) in enumerate(((Role.KIOSK, "K2"), (Role.GATE, "A"), (Role.GATE, "B")))
     )
+    with node.write() as connection:  # else the copy would be taken for a backup that was put back
+        connection.execute(delete(tables.meta).where(tables.meta.c.key == "feed_home"))
     node.engine.dispose()
     if engine == "sqlite":
         shutil.copy(folder / "hub.db", folder / "judge.db")

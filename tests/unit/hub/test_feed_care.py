@@ -179,4 +179,4 @@ def test_the_feed_begins_again_from_the_tables_alone(kiosk: Device, node: HubNod
     assert page.checksum == by_hand(node)
     assert Cursor.decode(page.cursor).epoch != epoch
     assert dataclasses.replace(page, cursor="", checksum=None).tables
-    assert cache_file.SCHEMA == 1
+    assert cache_file.SCHEMA == 2
