@@ -243,6 +243,9 @@ class _Plan:
         ticket_id = _id_or_none(parse_ticket_id, what.ticket)
         if ticket_id is None or not 0 <= what.units <= UNITS_MAX:
             return None
+        at = stamp(
+            datetime.fromisoformat(what.at)
+        )  # a time that cannot be is the judge's to refuse, whoever's use it is
         found, wrong = self._tickets.get(ticket_id), None
         if found is None and what.code is not None:
             wrong = ledger.insert_from_code(
@@ -258,7 +261,7 @@ class _Plan:
             self._pending.said.append(said)  # on whose word the guest went in is the gate's to say: see ledger.admit
             use.confirmed = what.mode is Mode.CONFIRMED
         else:
-            use = self._new_use(op, what, uses, ticket_id=ticket_id, looked_at=looked_at)
+            use = self._new_use(op, what, uses, ticket_id=ticket_id, at=at, looked_at=looked_at)
         self._pending.touched_used.append(op)
         if what.interrupted:
             self._pending.troubles.append(("interrupted", ledger.interrupted(what)))
@@ -277,7 +280,7 @@ class _Plan:
         return ACCEPTED
 
     def _new_use(
-        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, looked_at: str | None
+        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, at: str, looked_at: str | None
     ) -> _Use:
         arrival = max((use.arrival for use in uses), default=0) + 1
         row: dict[str, Any] = {
@@ -286,7 +289,7 @@ class _Plan:
             "passage": what.passage.value,
             "units": what.units,
             "window": what.window,
-            "at": stamp(datetime.fromisoformat(what.at)),
+            "at": at,
             "gate": what.gate,
             "mode": what.mode.value,
             "epoch": what.epoch,
