@@ -30,6 +30,7 @@ CONTENTS = {
         "hub serve": "Serve devices and the office",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
+        "hub arbiter": "Show or name who rules over the tickets' uses",
         "hub tls": "Show or change the hub's TLS key",
         "hub backup": "Copy the hub's SQLite database while it serves",
         "hub restored": "After a restore: which kiosks are waited for",
@@ -80,6 +81,8 @@ payment = typer.Typer(help="Payments in doubt (処理未了) of this kiosk.", no
 app.add_typer(payment, name="payment")
 app.add_typer(gate, name="gate")
 app.add_typer(hub, name="hub")
+arbiter = typer.Typer(help="Who rules over the tickets' uses.", no_args_is_help=True, rich_markup_mode=None)
+hub.add_typer(arbiter, name="arbiter")
 operations = typer.Typer(
     help="Records that the hub could not apply, or that contradict something. Without a command: list them, a JSON line each.",
     rich_markup_mode=None,
@@ -340,6 +343,38 @@ def hub_tls(
     from hub.command import change_tls_key
 
     _run_hub(lambda: change_tls_key(database_url=database, step=step, key_file=key_file))
+
+
+@arbiter.command("show", help="The arbiter in force, and who named whom since when.")
+def arbiter_show(
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.arbiter_command import show
+
+    _run_hub(lambda: show(database_url=database, key_file=key_file))
+
+
+@arbiter.command(
+    "set", help="Name another arbiter, in the next epoch: gates believe it alone as soon as they hear of it."
+)
+def arbiter_set(
+    node: Annotated[str, typer.Option("--node", help="A venue node's label, or hub.")],
+    by: Annotated[str, typer.Option("--by", help="Who does it; kept on record.")],
+    url: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--url", help="Where devices reach it; may be repeated. For the hub: where they were enrolled."),
+    ] = None,
+    tls: Annotated[Optional[str], typer.Option("--tls", help="SHA-256 of its TLS key, in hex.")] = None,  # noqa: UP045
+    after: Annotated[int, typer.Option("--after", help="An epoch that devices have seen, after a restore.")] = 0,
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.arbiter_command import name
+
+    _run_hub(
+        lambda: name(database_url=database, node=node, urls=url or [], tls=tls, by=by, after=after, key_file=key_file)
+    )
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")

@@ -229,6 +229,7 @@ ticket = Table(
     Column("book", Text),
     Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),  # the sum of its withdrawals' units
 )
 Index("ticket_by_order", ticket.c.order)
 Index("ticket_by_short_id", ticket.c.short_id)
@@ -282,6 +283,28 @@ claim_answer = Table(
     Column("device", LargeBinary, nullable=False),
     Column("at", Text, nullable=False),
     Column("answer", Text, nullable=False),
+)
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("epoch", Integer),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("withdrawal_by_ticket", withdrawal.c.ticket)
+reign = Table(
+    "reign",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("node", LargeBinary),
+    Column("statement", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Text, nullable=False),
 )
 refusal = Table(
     "refusal",

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "ticket": ("ticket", "variant", "uses", "state", "not_before", "expires", "language", "short_id"),
-    "used": ("op", "ticket", "passage", "units", "window", "at", "gate", "released"),
+    "ticket": ("ticket", "variant", "uses", "state", "not_before", "expires", "language", "short_id", "withdrawn"),
+    "used": ("op", "ticket", "passage", "units", "window", "at", "gate", "released", "mode", "arrival"),
 }
 """Final for schema 2 of the feed: another list is another schema. The first column is the key."""
 

@@ -173,7 +173,12 @@ class HttpHub:
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         body = claim.to_json().encode()
         answer = self._call("POST", protocol.CLAIM, body, read_s=deadline_s, connect_s=deadline_s)
-        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), answer.body)
+        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op, epoch=claim.epoch), answer.body)
+
+    def reach(self, *, deadline_s: float) -> int:
+        """The epoch in which the other end rules, 0 where it does not: proof that the line carries, before a guest waits for it."""
+        body = self._send("GET", protocol.ARBITER, None, read_s=deadline_s, connect_s=deadline_s)
+        return _parsed(protocol.ruling_epoch, body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())

@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
 
+from sync.arbiter import DOCUMENT, Arbiter, check
+from sync.errors import MessageError
 from sync.schema import Owned, run_sql
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
@@ -140,6 +142,17 @@ def catalogue(connection: Connection) -> Catalogue | None:
 def catalogue_text(connection: Connection) -> tuple[str, datetime] | None:
     row = connection.execute(_DOCUMENT, {"name": CATALOGUE}).first()
     return None if row is None else (row.text, datetime.fromisoformat(row.at))
+
+
+def arbiter(connection: Connection, hub_key: bytes) -> Arbiter | None:
+    """Who is the arbiter, by the newest statement this device has seen under the hub's key; None before the first."""
+    row = connection.execute(_DOCUMENT, {"name": DOCUMENT}).first()
+    if row is None:
+        return None
+    try:
+        return check(row.text, hub_key)
+    except MessageError:
+        return None
 
 
 def generation(connection: Connection) -> int | None:

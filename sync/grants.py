@@ -13,7 +13,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from sync import certificate, granted, journal
+from sync import arbiter, certificate, granted, journal
+from sync.arbiter import DOCUMENT
 from sync.errors import MessageError
 from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
@@ -46,7 +47,7 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
         for part in page.tables:
             match part.table:
                 case "document":
-                    wrong = _documents(connection, part)
+                    wrong = _documents(connection, part, identity.hub_key)
                 case "key":
                     wrong = _keys(connection, part, identity.hub_key)
                 case "slot":
@@ -64,11 +65,15 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
     return Applied(changed=changed, left_out=tuple(left_out), seen=seen)
 
 
-def _documents(connection: Connection, part: TableRows) -> list[str]:
+def _documents(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
     wrong = []
     for row in part.as_mappings():
         if row["name"] == granted.GENERATION:
             wrong.append("document cache_generation: not the hub's to say")
+            continue
+        if row["name"] == DOCUMENT:
+            why = put_arbiter(connection, str(row["text"]), hub_key, at=str(row["at"]))
+            wrong.extend([why] if why else [])
             continue
         if row["name"] == granted.CATALOGUE:
             try:
@@ -78,6 +83,23 @@ def _documents(connection: Connection, part: TableRows) -> list[str]:
                 continue
         _put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
     return wrong
+
+
+def put_arbiter(connection: Connection, text: str, hub_key: bytes, *, at: str) -> str:
+    """Keep a statement of who is the arbiter, unless a newer one is kept already: a device believes the newest it has ever seen.
+
+    Why it was left out, empty where it was kept or is the one that is kept. An older one is no fault of whoever passed it on, but
+    from the hub it means that the hub was put back to an earlier time.
+    """
+    try:
+        said = arbiter.check(text, hub_key)
+    except MessageError as error:
+        return f"document {DOCUMENT}: {error}"
+    held = granted.arbiter(connection, hub_key)
+    if held is not None and held.epoch >= said.epoch:
+        return "" if held == said else f"document {DOCUMENT}: epoch {said.epoch}, {held.epoch} is in force"
+    _put_document(connection, DOCUMENT, text, at=at)
+    return ""
 
 
 def _put_document(connection: Connection, name: str, text: str, *, at: str) -> None:

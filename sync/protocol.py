@@ -26,7 +26,7 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
-REJOIN = "/v1/rejoin"
+ARBITER, REJOIN = "/v1/arbiter", "/v1/rejoin"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -388,6 +388,13 @@ class ReleaseMessage:
             )
 
 
+def ruling_epoch(text: bytes | str) -> int:
+    """The answer to ARBITER: the epoch in which the answerer rules, 0 where it does not. Raises MessageError."""
+    with _reading("a reign"):
+        row = _object(text)
+        return _count(row, "epoch") if row["rules"] is True else 0
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
     """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing. Leases belong to one
@@ -554,21 +561,30 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap)."""
+    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap);
+    `epoch` the reign that the answerer knows of (error epoch).
+    """
 
     error: str
     detail: str
     known_seq: int | None = None
+    epoch: int | None = None
 
     def to_row(self) -> dict[str, Any]:
-        return {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        row = {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        return row if self.epoch is None else {**row, "epoch": self.epoch}
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Problem:
         with _reading("a refusal"):
             row = _object(text)
-            known = row.get("known_seq")
-            return cls(_text(row, "error"), _text(row, "detail"), None if known is None else _count(row, "known_seq"))
+            known, epoch = row.get("known_seq"), row.get("epoch")
+            return cls(
+                _text(row, "error"),
+                _text(row, "detail"),
+                None if known is None else _count(row, "known_seq"),
+                None if epoch is None else _count(row, "epoch"),
+            )
 
 
 class _reading:  # noqa: N801 used like a function

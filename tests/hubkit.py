@@ -156,7 +156,8 @@ class LocalHub:
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         sender = self._sender()
         answer = self._call(lambda: self.node.claim(ClaimMessage.from_json(claim.to_json()), sender=sender))
-        return answer_from_row(answer_to_row(claim.op, answer, epoch=1), op=claim.op)
+        row = answer_to_row(claim.op, answer, epoch=claim.epoch)
+        return answer_from_row(row, op=claim.op, epoch=claim.epoch)
 
     def release(self, release: ReleaseMessage) -> None:
         sender = self._sender()

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from hub.services import feed, ledger
+from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import ACCEPTED, KEPT, Outcome, payment_row, sale_rows
 from hub.services.ledger import LedgerTicket
@@ -47,7 +48,11 @@ from tickets.life_cycle import TicketState
 NOT_PLAIN_MAX = 16
 """So many operations of a segment may go the slow way before all that follow do: what is read once is read anew after each of them."""
 
-_ATTENTION = update(used).where(used.c.op == bindparam("b_op")).values(attention=bindparam("b_attention"))
+_SAID = (
+    update(used)
+    .where(used.c.op == bindparam("b_op"))
+    .values(attention=bindparam("b_attention"), mode=bindparam("b_mode"), epoch=bindparam("b_epoch"))
+)
 _RELEASED = update(used).where(used.c.op == bindparam("b_op")).values(released=1)
 
 
@@ -88,7 +93,9 @@ class _Pending:
     used: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
-    attention: list[dict[str, Any]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+    """(kind, detail)"""
     given_back: list[dict[str, Any]] = field(default_factory=list)
     touched_tickets: list[bytes] = field(default_factory=list)
     touched_used: list[bytes] = field(default_factory=list)
@@ -164,9 +171,9 @@ class _Plan:
             found.discard(None)
         connection = self._connection
         self._known = {row.op for row in select_in(connection, [operation.c.op], operation.c.op, ops)}
-        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state")]
+        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state", "withdrawn")]
         self._tickets = {
-            row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
+            row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
             for row in select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
         }
         # Under the tickets' locks: what others do to their uses is done, or comes after this.
@@ -236,6 +243,9 @@ class _Plan:
         ticket_id = _id_or_none(parse_ticket_id, what.ticket)
         if ticket_id is None or not 0 <= what.units <= UNITS_MAX:
             return None
+        at = stamp(
+            datetime.fromisoformat(what.at)
+        )  # a time that cannot be is the judge's to refuse, whoever's use it is
         found, wrong = self._tickets.get(ticket_id), None
         if found is None and what.code is not None:
             wrong = ledger.insert_from_code(
@@ -247,25 +257,30 @@ class _Plan:
         looked_at = None if what.attention is None else what.attention.value
         use, uses = self._by_op.get(op), self._uses.setdefault(ticket_id, [])
         if use is not None:
-            self._pending.attention.append({"b_op": op, "b_attention": looked_at})
+            said = {"b_op": op, "b_attention": looked_at, "b_mode": what.mode.value, "b_epoch": what.epoch}
+            self._pending.said.append(said)  # on whose word the guest went in is the gate's to say: see ledger.admit
+            use.confirmed = what.mode is Mode.CONFIRMED
         else:
-            use = self._new_use(op, what, uses, ticket_id=ticket_id, looked_at=looked_at)
+            use = self._new_use(op, what, uses, ticket_id=ticket_id, at=at, looked_at=looked_at)
         self._pending.touched_used.append(op)
+        if what.interrupted:
+            self._pending.troubles.append(("interrupted", ledger.interrupted(what)))
         if wrong is not None:
             return Status.CONFLICT, wrong.value
         if found is None:
             return ACCEPTED
         cap = self._cap(found, what.window)
         mine = [each for each in uses if each.window == what.window and not each.released]
-        if cap == 0 or sum(each.units for each in mine) <= cap:
+        withdrawn = found.withdrawn_in(what.window)
+        if cap == 0 or withdrawn + sum(each.units for each in mine) <= cap:
             return ACCEPTED
         counted = (CountedUse(each.op, ticket_id, each.window, each.units, each.confirmed) for each in mine)
-        if any(beyond.op == op for beyond in conflicts(counted, cap=cap)):
+        if any(beyond.op == op for beyond in conflicts(counted, cap=cap, withdrawn=withdrawn)):
             return Status.CONFLICT, Reason.ALREADY_USED.value
         return ACCEPTED
 
     def _new_use(
-        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, looked_at: str | None
+        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, at: str, looked_at: str | None
     ) -> _Use:
         arrival = max((use.arrival for use in uses), default=0) + 1
         row: dict[str, Any] = {
@@ -274,7 +289,7 @@ class _Plan:
             "passage": what.passage.value,
             "units": what.units,
             "window": what.window,
-            "at": stamp(datetime.fromisoformat(what.at)),
+            "at": at,
             "gate": what.gate,
             "mode": what.mode.value,
             "epoch": what.epoch,
@@ -401,12 +416,14 @@ class _Plan:
             (refusal, pending.refusals),
         ):
             insert_rows(connection, table, rows)
-        for statement, changes in ((_ATTENTION, pending.attention), (_RELEASED, pending.given_back)):
+        for statement, changes in ((_SAID, pending.said), (_RELEASED, pending.given_back)):
             if changes:
                 connection.execute(statement, changes)
         for name, keys in (("ticket", pending.touched_tickets), ("used", pending.touched_used)):
             if keys:
                 feed.touch(connection, name, keys)
+        for kind, detail in pending.troubles:
+            note_trouble(connection, device=self._sender.device, kind=kind, detail=detail, now=self._now)
         self._pending = _Pending()
 
 

@@ -94,10 +94,12 @@ FEEDS: Mapping[str, _Feed] = {
         [*_plain(slot, "slot product starts_at ends_at capacity"), ("free", slot.c.capacity - slot.c.leased, False)],
     ),
     "ticket": _Feed(
-        ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")
+        ticket,
+        ticket.c.ticket,
+        _plain(ticket, "ticket variant uses state not_before expires language short_id withdrawn"),
     ),
     "answer": _Feed(revised_answer, revised_answer.c.op, _plain(revised_answer, "op status reason at")),
-    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released")),
+    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released arrival")),
 }
 
 

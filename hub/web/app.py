@@ -85,9 +85,11 @@ def create_app(
         for task in tasks:
             task.cancel()
         node.on_change = wakeup.ring
+        loop = asyncio.get_running_loop()
         if across is not None:
-            await asyncio.get_running_loop().run_in_executor(None, across.stop)
-        await asyncio.get_running_loop().run_in_executor(None, lanes.stop)
+            await loop.run_in_executor(None, across.stop)
+        await loop.run_in_executor(None, lanes.stop)
+        await loop.run_in_executor(None, node.close_desk)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()

@@ -59,12 +59,14 @@ def _ref(name: str) -> Schema:
 INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
+_BLOCK = _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
 
 SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
         {"protocol": VERSION, "error": _text(), "detail": _text()},
-        {"known_seq": _maybe(_count())},
-        "A refusal. `error` is stable, `detail` one line for people, `known_seq` where the hub's copy of a chain ends (chain_gap).",
+        {"known_seq": _maybe(_count()), "epoch": _count()},
+        "A refusal. `error` is stable, `detail` one line for people, `known_seq` where the hub's copy of a chain ends (chain_gap), "
+        "`epoch` the newest that the answerer knows (epoch).",
     ),
     "Done": _object({"protocol": VERSION}),
     "EnrolRequest": _object(
@@ -160,6 +162,10 @@ SCHEMAS: dict[str, Schema] = {
             "first": _maybe(_object({"at": INSTANT, "gate": _text()})),
         }
     ),
+    "Reign": _object(
+        {"protocol": VERSION, "epoch": _count(), "rules": {"type": "boolean"}},
+        about="The newest epoch known there, 0 for none, and whether the answerer rules in it.",
+    ),
     "Release": _object(
         {
             "protocol": VERSION,
@@ -183,9 +189,7 @@ SCHEMAS: dict[str, Schema] = {
             "protocol": VERSION,
             "at": INSTANT,
             "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
-            "blocks": _list(
-                _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
-            ),
+            "blocks": _list(_BLOCK),
         }
     ),
     "Telemetry": _object(
@@ -226,7 +230,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         about="What a device holds: how far its operations were acknowledged, and all that this incarnation was lent.",
     ),
-    "Known": _object(
+    "Rejoined": _object(
         {"protocol": VERSION, "known_seq": _count()},
         about="The last of the incarnation's operations that the hub has; the device sends again what comes after it.",
     ),
@@ -378,6 +382,11 @@ CALLS: dict[str, dict[str, Schema]] = {
             errors="409",
         )
     },
+    protocol.ARBITER: {
+        "get": _call(
+            "Whether the answerer rules, and in which epoch", who=Who.DEVICE, roles=(Role.GATE,), answer="Reign"
+        )
+    },
     protocol.RELEASE: {
         "post": _call("Give a use back", who=Who.DEVICE, roles=(Role.GATE,), body="Release", answer="Done")
     },
@@ -398,7 +407,7 @@ CALLS: dict[str, dict[str, Schema]] = {
             "Tell a restored hub what this device holds",
             who=Who.DEVICE,
             body="Rejoin",
-            answer="Known",
+            answer="Rejoined",
         )
     },
     SNAPSHOT: {

@@ -12,14 +12,12 @@ from fastapi.responses import FileResponse
 from hub.errors import SnapshotGone
 from hub.node import HubNode
 from hub.services.devices import KnownDevice
-from hub.services.ledger import EPOCH
 from hub.web import openapi
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
-from hub.web.hot import HotCall, Work, hot_route
+from hub.web.hot import HotCall, HotClaim, Work, hot_route
 from hub.web.lanes import Rank
 from hub.web.wakeup import Wakeup
 from sync import protocol, snapshot
-from sync.claim import ClaimMessage, answer_to_row
 from sync.errors import MessageError
 from sync.protocol import (
     PAGE_ROWS_MAX,
@@ -40,6 +38,7 @@ BUILDING_LOOK_S = 1.0
 
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
+Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
 Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
 
 
@@ -106,9 +105,12 @@ def _operations(body: bytes) -> Work:
     return lambda node, sender: answers_to_row(node.operations(segment, sender=sender))
 
 
-def _claim(body: bytes) -> Work:
-    message = ClaimMessage.from_json(body)
-    return lambda node, sender: answer_to_row(message.op, node.claim(message, sender=sender), epoch=EPOCH)
+@router.get(protocol.ARBITER)
+async def arbiter(request: Request, call: Gate) -> dict[str, Any]:
+    """Whether this one rules, and in which epoch: what a gate asks to keep its line warm."""
+    _ = call
+    reign = await lanes_of(request).read(node_of(request).reign)
+    return {"protocol": protocol.VERSION, "epoch": reign.epoch, "rules": reign.rules}
 
 
 def _release(body: bytes) -> Work:
@@ -122,7 +124,7 @@ def _release(body: bytes) -> Work:
 
 
 HOT = (
-    hot_route(protocol.CLAIM, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _claim)),
+    hot_route(protocol.CLAIM, HotClaim(FromDevice(Role.GATE))),
     hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
     hot_route(protocol.OPERATIONS, HotCall(FromDevice(), Rank.UPLOAD, _operations, large=True)),
 )

@@ -37,6 +37,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "incarnation": ("記録の作り直し", "A journal was started anew"),
     "chain_gap": ("記録の抜け", "Records are missing"),
     "chain_fork": ("記録の食い違い", "Records contradict each other"),
+    "epoch": ("判定役の世代の不一致", "A gate knows a newer arbiter"),
+    "interrupted": ("途中で止まった読み取り", "A scan was cut short"),
     "operations": ("要確認の記録", "Records to look at"),
     "operations_note": (
         "端末から届いたまま残してあります。原因を直してから「もう一度」、ほかの方法で済んだら理由を書いて「済み」にしてください。",
@@ -150,6 +152,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "proof": ("証明を確認", "Proof to see"),
     "no_answer": ("応答なし", "No answer"),
     "not_inside": ("入場していない", "Not inside"),
+    "data_old": ("長く通信なし", "Out of touch"),
     "seconds_ago": ("{}秒前", "{} s ago"),
     "minutes_ago": ("{}分前", "{} min ago"),
     "hours_ago": ("{}時間前", "{} h ago"),

@@ -6,19 +6,19 @@ Everything here happens inside a transaction of the caller, so that a row, its n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, event, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, event, exists, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from scanner.gate.answer import Taken, taken_of_row
 from scanner.gate.errors import JournalDamaged, NotDurable
 from scanner.gate.tables import pending, scan_number
-from sync.journal import Journal, operation
+from sync.journal import Journal, anchor, operation
 from sync.operation import Admission, Mode, Refusal, Release, ReleaseReason
 from sync.pruning import covered_seq
 from tickets.admission import Reason, Verdict, VerdictKind
@@ -47,6 +47,23 @@ _NUMBER = (
     .on_conflict_do_update(index_elements=["day"], set_={"last": scan_number.c.last + 1})
     .returning(scan_number.c.last)
 )
+_SETTLED_LONG_AGO = (
+    select(pending.c.op, pending.c.ticket, pending.c.verdict, pending.c.released)
+    .where(
+        pending.c.chained == 1,
+        pending.c.at < bindparam("before"),
+        ~exists().where(
+            operation.c.op == pending.c.op,
+            operation.c.seq
+            > select(func.coalesce(func.max(anchor.c.seq), 0))
+            .where(anchor.c.incarnation == operation.c.incarnation)
+            .scalar_subquery(),
+        ),
+    )
+    .order_by(pending.c.at)
+    .limit(bindparam("most"))
+)
+_DROP = delete(pending).where(pending.c.op == bindparam("key"))
 _OPEN = select(pending).where(pending.c.chained == 0).order_by(pending.c.at, pending.c.op)
 _INTERRUPTED = select(func.count()).select_from(pending).where(pending.c.interrupted == 1)
 _ENTERED = select(func.coalesce(func.sum(pending.c.units), 0)).where(
@@ -222,6 +239,23 @@ def spoken_number(label: str, count: int) -> str:
 def open_scans(connection: Connection) -> list[Taken]:
     """What was taken and left no operation yet, oldest first."""
     return [taken_of_row({**row}) for row in connection.execute(_OPEN).mappings()]
+
+
+def settled_long_ago(connection: Connection, *, before: datetime, most: int) -> list[Any]:
+    """Rows (op, ticket, verdict, released) of scans before an instant whose operation the hub has answered, oldest first."""
+    return list(connection.execute(_SETTLED_LONG_AGO, {"before": before.isoformat(), "most": most}))
+
+
+def drop(connection: Connection, ops: Sequence[OpId]) -> None:
+    """Forget scans. Only of those that the hub tells back, or that took nothing: a use known to nobody else would be free again."""
+    if ops:
+        connection.execute(_DROP, [{"key": op} for op in ops])
+
+
+def interrupted_scans(connection: Connection) -> list[Any]:
+    """Scans whose verdict nobody saw recorded, because the gate died in them; newest first."""
+    query = select(pending).where(pending.c.interrupted == 1).order_by(pending.c.at.desc()).limit(200)
+    return list(connection.execute(query))
 
 
 def interrupted_count(connection: Connection) -> int:

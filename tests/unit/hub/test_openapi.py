@@ -108,6 +108,10 @@ MANIFEST = Manifest(
 MESSAGES: list[tuple[str, Any]] = [
     ("Problem", Problem("chain_gap", "operations are missing", 7).to_row()),
     ("Problem", Problem("busy", "later").to_row()),
+    ("Problem", Problem("epoch", "another arbiter rules", epoch=3).to_row()),
+    ("Reign", {"protocol": 1, "epoch": 2, "rules": False}),
+    ("Rejoin", Rejoin(2, 17, (("s", 10),), (BlockGrant(6, 1, 99, NOW),)).to_row()),
+    ("Rejoined", {"protocol": 1, "known_seq": 17}),
     (
         "EnrolRequest",
         EnrolRequest("t", b"d" * 16, b"i" * 32, b"s" * 32, "kaisatsu", b"p" * 64).to_row(),  # type: ignore[arg-type]
@@ -146,7 +150,6 @@ MESSAGES: list[tuple[str, Any]] = [
         LeaseAnswer((SlotGrant("s", 10, 3),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9)), NOW).to_row(),
     ),
     ("Rejoin", Rejoin(1, 7, (("s", 10),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9))).to_row()),
-    ("Known", {"protocol": 1, "known_seq": 7}),
     ("SnapshotAnswer", snapshot.answer_to_row(SignedManifest.sign(MANIFEST, Ed25519PrivateKey.generate()))),
     ("SnapshotAnswer", snapshot.answer_to_row(NoSnapshot.BUILDING)),
     ("SnapshotManifest", json.loads(MANIFEST.to_text())),
