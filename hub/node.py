@@ -18,13 +18,15 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, certificates, devices, feed, ledger, stock, sublending, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.protocol import (
+    HUB,
     Answer,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -33,7 +35,7 @@ from sync.protocol import (
     SignedText,
     Telemetry,
 )
-from sync.state import write_durably
+from sync.state import Role, write_durably
 from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
@@ -49,6 +51,9 @@ class HubNode:
         self.public = key.public_key().public_bytes_raw()
         self.nonces = hop.NonceMemory(began=clock.now_utc())
         self.on_change: Callable[[], None] = lambda: None
+        self.lender = HUB
+        self.borrower: sublending.Borrower | None = None
+        """A venue node's own lease at its hub; its name as a lender is its device id then."""
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
         with self.write() as connection:
@@ -129,8 +134,20 @@ class HubNode:
             ledger.give_back(connection, message, device=sender.device)
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+        """Lend what there is; a venue node that runs short asks its hub first. Raises NotAllowed."""
+        if wanted.members and sender.role is not Role.VENUE:
+            raise NotAllowed("only a venue node lends on")
+        if self.borrower is not None:
+            self.borrower.top_up(self, wanted, device=sender.device)
         with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+            return stock.lend(
+                connection, wanted, device=sender.device, now=self.clock.now_utc(), lender=self.lender
+            )
+
+    def certificate(self, *, sender: KnownDevice) -> CertificateAnswer:
+        """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotFound."""
+        with self.write() as connection:
+            return certificates.renew(connection, sender.device, key=self.key, now=self.clock.now_utc())
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
         row = {

@@ -22,6 +22,7 @@ from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
     Answer,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -60,6 +61,8 @@ class Hub(Protocol):
     def release(self, release: ReleaseMessage) -> None: ...
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer: ...
+
+    def certificate(self) -> CertificateAnswer: ...
 
     def telemetry(self, telemetry: Telemetry) -> None: ...
 
@@ -118,6 +121,9 @@ class HttpHub:
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
         return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        return _parsed(CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION}))
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from sync import certificate, granted
@@ -64,8 +64,8 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
 def _documents(connection: Connection, part: TableRows) -> list[str]:
     wrong = []
     for row in part.as_mappings():
-        if row["name"] == granted.GENERATION:
-            wrong.append("document cache_generation: not the hub's to say")
+        if row["name"] in granted.OWN_DOCUMENTS:
+            wrong.append(f"document {row['name']}: not the hub's to say")
             continue
         if row["name"] == granted.CATALOGUE:
             try:
@@ -115,8 +115,14 @@ def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
 
 
 def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
-    """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's."""
+    """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's. A cancelled slot is
+    gone: nothing of it is sold any more.
+    """
+    gone = list(part.deletes)
     for row in part.as_mappings():
+        if row.get("state", "open") != "open":
+            gone.append(str(row["slot"]))
+            continue
         values = {
             "slot": str(row["slot"]),
             "product": str(row["product"]),
@@ -126,25 +132,76 @@ def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
             "free": int(row["free"]),
             "at": at,
         }
-        statement = upsert(granted.lease).values(quantity=0, **values)
+        held = _net(connection, str(row["slot"]))
+        statement = upsert(granted.lease).values(quantity=held, **values)
         changed = {name: statement.excluded[name] for name in values if name != "slot"}
         connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_=changed))
-    if part.deletes:
-        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(part.deletes)))
+        _put_wanted(connection, str(row["slot"]), int(row.get("wanted", 0)))
+    if gone:
+        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(gone)))
+        connection.execute(delete(granted.slot_wanted).where(granted.slot_wanted.c.slot.in_(gone)))
     return []
 
 
-def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
-    """Put an answer about leases in force. A lease never shrinks by an answer that came late."""
+def _put_wanted(connection: Connection, slot: str, units: int) -> None:
+    table = granted.slot_wanted
+    if units <= 0:
+        connection.execute(delete(table).where(table.c.slot == slot))
+        return
+    statement = upsert(table).values(slot=slot, units=units)
+    connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_={"units": units}))
+
+
+def _net(connection: Connection, slot: str) -> int:
+    """What is lent and not returned, of all lenders."""
+    total = select(func.coalesce(func.sum(granted.lent.c.lent - granted.lent.c.returned), 0))
+    return int(connection.scalar(total.where(granted.lent.c.slot == slot)) or 0)
+
+
+def apply_lease(connection: Connection, answer: LeaseAnswer, *, incarnation: int) -> None:
+    """Put an answer about leases in force. A lease never shrinks by an answer, however late; it shrinks by what is returned."""
     at = answer.at.isoformat()
+    table = granted.lent
     for grant in answer.slots:
+        key = {"incarnation": incarnation, "slot": grant.slot, "lender": answer.lender}
+        fresh = upsert(table).values(lent=grant.quantity, returned=grant.returned, told=grant.returned, back=0, **key)
+        connection.execute(fresh.on_conflict_do_nothing())
+        here = [table.c[name] == value for name, value in key.items()]
         connection.execute(
-            update(granted.lease)
-            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= grant.quantity)
-            .values(quantity=grant.quantity, free=grant.free, at=at)
+            update(table)
+            .where(*here)
+            .values(
+                lent=func.max(table.c.lent, grant.quantity), told=func.max(table.c.told, grant.returned), back=grant.back
+            )
         )
+        mine = granted.lease.c.slot == grant.slot
+        connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, grant.slot)))
+        newer = update(granted.lease).where(mine, granted.lease.c.at <= at)
+        connection.execute(newer.values(free=grant.free, at=at))
     for block in answer.blocks:
         _put_block(connection, block, at=answer.at)
+
+
+def give_back(connection: Connection, slot: str, units: int, *, incarnation: int, lender: str) -> None:
+    """Return units of a lease, before it is said to anyone: from this transaction on they are not this device's to sell. The caller has
+    made sure, in this transaction, that they are neither sold nor held, and that this lender lent them.
+    """
+    table = granted.lent
+    here = (table.c.incarnation == incarnation, table.c.slot == slot, table.c.lender == lender)
+    connection.execute(update(table).where(*here).values(returned=table.c.returned + units))
+    left = connection.scalar(select(table.c.lent - table.c.returned).where(*here))
+    assert left is not None and left >= 0, "no more is returned than was lent"
+    mine = granted.lease.c.slot == slot
+    connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, slot)))
+
+
+def begin_incarnation(connection: Connection) -> None:
+    """For a journal that goes on from another one's grants: leases and blocks are not among them. What was taken of them is not known
+    here, so nothing is sold from them; new ones come with the next contact.
+    """
+    connection.execute(delete(granted.lent))
+    connection.execute(delete(granted.short_block))
+    connection.execute(update(granted.lease).values(quantity=0))
 
 
 def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> None:
@@ -170,6 +227,11 @@ def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> No
             delete(taken).where(taken.c.length == block.length, taken.c.number.between(block.first, block.last))
         )
     connection.execute(update(table).where(*here).values(until=until, over=int(block.until <= at)))
+
+
+def remember(connection: Connection, name: str, text: str, *, at: datetime) -> None:
+    """Keep a note of this device's own beside the documents. The hub's documents have other names."""
+    _put_document(connection, name, text, at=at.isoformat())
 
 
 def switch_generation(connection: Connection, number: int, *, at: str) -> None:

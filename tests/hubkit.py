@@ -27,6 +27,7 @@ from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
     Answer,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -124,6 +125,11 @@ class LocalHub:
         message = LeaseRequest.from_json(json.dumps(wanted.to_row()))
         answer = self._call(lambda: self.node.lease(message, sender=sender))
         return LeaseAnswer.from_json(json.dumps(answer.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        sender = self._sender()
+        answer = self._call(lambda: self.node.certificate(sender=sender))
+        return CertificateAnswer.from_json(json.dumps(answer.to_row()))
 
     def telemetry(self, telemetry: Telemetry) -> None:
         sender = self._sender()

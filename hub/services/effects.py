@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, assert_never
 
 from sqlalchemy import Connection, insert, select, update
 
-from hub.services import feed, ledger
+from hub.services import certificates, feed, ledger, reckoning
 from hub.services.devices import KnownDevice
 from hub.tables import (
     chain,
@@ -55,9 +56,9 @@ def apply(connection: Connection, what: Operation | UnknownKind, *, sender: Know
         case Incarnation():
             return _incarnation(connection, what, sender, now)
         case Sale():
-            return _sale(connection, what, sender)
+            return _sale(connection, what, sender, now)
         case SaleReversed():
-            return _reversed(connection, what, sender)
+            return _reversed(connection, what, sender, now)
         case Owed():
             return _owed(connection, what, sender)
         case PaymentDoubt():
@@ -96,7 +97,7 @@ def _incarnation(connection: Connection, what: Incarnation, sender: KnownDevice,
     return ACCEPTED
 
 
-def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
+def _sale(connection: Connection, what: Sale, sender: KnownDevice, now: datetime) -> Outcome:
     if sender.role is not Role.KIOSK:
         return Status.REJECTED, "not_a_kiosk"
     if sum(line.count * line.unit_minor for line in what.lines) != what.total_minor:
@@ -140,6 +141,8 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
         connection.execute(insert(order_tax), taxes)
     _payment(connection, what.op, order_id, "charge", at, what.paid, what.total_minor, what.currency)
     _tickets(connection, order_id, what.tickets)
+    reckoning.after_sales(connection, (line.slot for line in what.lines), now=now)
+    certificates.count(connection, Counter(parse_kid(sold.kid) for sold in what.tickets), now=now)
     return ACCEPTED
 
 
@@ -201,7 +204,7 @@ def _tickets(connection: Connection, order_id: bytes, tickets: tuple[SoldTicket,
     feed.touch(connection, "ticket", ids)
 
 
-def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -> Outcome:
+def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice, now: datetime) -> Outcome:
     order_id = parse_order_id(what.order)
     found = connection.execute(select(order).where(order.c.order == order_id, order.c.device == sender.device)).first()
     if found is None:
@@ -214,6 +217,8 @@ def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -
     ).all()
     connection.execute(update(ticket).where(ticket.c.ticket.in_(taken)).values(state=TicketState.CANCELLED))
     feed.touch(connection, "ticket", taken)
+    slots = connection.scalars(select(order_line.c.slot).where(order_line.c.order == order_id)).all()
+    reckoning.after_sales(connection, slots, now=now)
     return ACCEPTED
 
 

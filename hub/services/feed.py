@@ -66,7 +66,11 @@ FEEDS: dict[str, _Feed] = {
     "slot": _Feed(
         slot,
         slot.c.slot,
-        [*_plain(slot, "slot product starts_at ends_at capacity"), ("free", slot.c.capacity - slot.c.leased, _same)],
+        [
+            *_plain(slot, "slot product starts_at ends_at capacity"),
+            ("free", slot.c.free + slot.c.at_risk + slot.c.upstream_free, _same),
+            *_plain(slot, "wanted state"),
+        ],
     ),
     "ticket": _Feed(
         ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")

@@ -29,6 +29,7 @@ from sync.state import Role
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
 Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
+Borrower = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
 Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
 
 
@@ -78,9 +79,14 @@ async def release(request: Request, call: Gate) -> dict[str, Any]:
 
 
 @router.post(protocol.LEASE)
-async def lease(request: Request, call: Kiosk) -> dict[str, Any]:
+async def lease(request: Request, call: Borrower) -> dict[str, Any]:
     wanted = LeaseRequest.from_json(call.body)
     return (await run_in_threadpool(lambda: node_of(request).lease(wanted, sender=call.sender))).to_row()
+
+
+@router.post(protocol.CERTIFICATE)
+async def certificate(request: Request, call: Kiosk) -> dict[str, Any]:
+    return (await run_in_threadpool(lambda: node_of(request).certificate(sender=call.sender))).to_row()
 
 
 @router.post(protocol.TELEMETRY)
