@@ -140,9 +140,7 @@ class HubNode:
         if self.borrower is not None:
             self.borrower.top_up(self, wanted, device=sender.device)
         with self.write() as connection:
-            return stock.lend(
-                connection, wanted, device=sender.device, now=self.clock.now_utc(), lender=self.lender
-            )
+            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc(), lender=self.lender)
 
     def certificate(self, *, sender: KnownDevice) -> CertificateAnswer:
         """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotFound."""

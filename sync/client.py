@@ -123,7 +123,9 @@ class HttpHub:
         return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
 
     def certificate(self) -> CertificateAnswer:
-        return _parsed(CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION}))
+        return _parsed(
+            CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION})
+        )
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())

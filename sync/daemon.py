@@ -26,6 +26,7 @@ from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.renewal import Renewal
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -106,6 +107,7 @@ class News:
     """What this process knows of the line, for the health row. Replaced whole under a lock."""
 
     last_contact: datetime | None = None
+    line: bool = False
     current_at: datetime | None = None
     unsent: int = 0
     rejected: int = 0
@@ -150,7 +152,7 @@ class Shared:
             )
 
     def reached(self, hub: HttpHub) -> None:
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=round(hub.clock_offset_s, 3))
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
@@ -177,6 +179,7 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
+    renewal: Renewal | None = None
     told_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
@@ -186,18 +189,20 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         if now_open is not opened:
             opened = now_open
             shared.tell(journal=opened.problem)
-            uploader = keeper = None
+            uploader = keeper = renewal = None
             if opened.sound is not None:
                 uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
                 if shared.identity.role is Role.KIOSK:
                     keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+                    renewal = Renewal(opened.sound, shared.identity, hub, clock=shared.clock)
         try:
-            sent = _push_all(shared, uploader, keeper, hub)
+            sent = _push_all(shared, uploader, keeper, renewal, hub)
             now_s = shared.clock.monotonic_s()
             if sent or now_s > told_s + shared.settings.telemetry_s:
                 hub.telemetry(_telemetry(shared, board))
                 shared.reached(hub)
                 told_s = now_s
+                _heard(keeper)
             backoff.succeeded()
             if failing:
                 failing = False
@@ -212,9 +217,26 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+    if keeper is not None:
+        _give_back_at_the_end(keeper)
 
 
-def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub) -> bool:
+def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
+    """This device goes off. Where its program was closed before, others may sell what it held; where the line is gone, nothing is given
+    back that nobody would hear of.
+    """
+    try:
+        if keeper.step(closing=True):
+            log.info("leases_returned")
+    except (HubUnreachable, HubRefused) as error:
+        log.info("leases_not_returned", error=str(error))
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+
+
+def _push_all(
+    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, renewal: Renewal | None, hub: HttpHub
+) -> bool:
     """Everything that waits: operations before leases. Whether any operation was answered."""
     sent_any = False
     if keeper is not None:
@@ -228,11 +250,21 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.reached(hub)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
+    if keeper is not None and sent_any:
+        keeper.heard()
     if keeper is not None and keeper.step():
         shared.reached(hub)
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
+    if renewal is not None and renewal.step():
+        log.info("certificate_renewed")
     return sent_any
+
+
+def _heard(keeper: LeaseKeeper | None) -> None:
+    if keeper is not None:
+        keeper.heard()
+        keeper.remember_peak()
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:
@@ -346,6 +378,8 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
 
 def _not_reached(shared: Shared, who: str, error: Exception) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubUnreachable):
+        shared.tell(line=False)
     before = shared.news.refused
     if isinstance(error, HubRefused):
         shared.tell(refused=word)
@@ -371,6 +405,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         stops=stops,
         facts={
             "last_contact": None if news.last_contact is None else news.last_contact.isoformat(),
+            "line": news.line,
             "age_s": None if age_s is None else round(age_s, 1),
             "unsent": news.unsent,
             "rejected": news.rejected,

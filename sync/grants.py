@@ -114,6 +114,17 @@ def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
     return wrong
 
 
+def put_certificate(connection: Connection, checked: certificate.Certificate, text: str, signature: bytes) -> None:
+    """A new certificate for a key that is in force; the caller has checked it."""
+    changed = {
+        "certificate": text,
+        "signature": signature,
+        "not_before": checked.not_before,
+        "expires": checked.expires,
+    }
+    connection.execute(update(granted.issuer_key).where(granted.issuer_key.c.kid == checked.kid).values(changed))
+
+
 def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
     """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's. A cancelled slot is
     gone: nothing of it is sold any more.
@@ -171,7 +182,9 @@ def apply_lease(connection: Connection, answer: LeaseAnswer, *, incarnation: int
             update(table)
             .where(*here)
             .values(
-                lent=func.max(table.c.lent, grant.quantity), told=func.max(table.c.told, grant.returned), back=grant.back
+                lent=func.max(table.c.lent, grant.quantity),
+                told=func.max(table.c.told, grant.returned),
+                back=grant.back,
             )
         )
         mine = granted.lease.c.slot == grant.slot
@@ -189,8 +202,8 @@ def give_back(connection: Connection, slot: str, units: int, *, incarnation: int
     table = granted.lent
     here = (table.c.incarnation == incarnation, table.c.slot == slot, table.c.lender == lender)
     connection.execute(update(table).where(*here).values(returned=table.c.returned + units))
-    left = connection.scalar(select(table.c.lent - table.c.returned).where(*here))
-    assert left is not None and left >= 0, "no more is returned than was lent"
+    left = connection.execute(select(table.c.lent - table.c.returned).where(*here)).scalar_one()
+    assert left >= 0, "no more is returned than was lent"
     mine = granted.lease.c.slot == slot
     connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, slot)))
 

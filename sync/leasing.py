@@ -90,7 +90,11 @@ class LeaseKeeper:
                 for need in needs:
                     if need.spare:
                         grants.give_back(
-                            connection, need.slot, need.spare, incarnation=self._journal.incarnation, lender=self._lender
+                            connection,
+                            need.slot,
+                            need.spare,
+                            incarnation=self._journal.incarnation,
+                            lender=self._lender,
                         )
         wanted = self._request(needs)
         if not wanted.slots and not wanted.blocks:
@@ -104,9 +108,7 @@ class LeaseKeeper:
         self.heard()
         with self._journal.write() as connection:
             grants.apply_lease(connection, answer, incarnation=self._journal.incarnation)
-            connection.execute(
-                delete(granted.lease_wish).where(granted.lease_wish.c.at <= (now - WISH).isoformat())
-            )
+            connection.execute(delete(granted.lease_wish).where(granted.lease_wish.c.at <= (now - WISH).isoformat()))
         return True
 
     def end_old_blocks(self, now: datetime) -> None:

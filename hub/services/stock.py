@@ -143,9 +143,7 @@ def _join(connection: Connection, member: DeviceId, *, node: DeviceId) -> None:
         connection.execute(insert(lease_member), {"device": mine, "node": theirs})
 
 
-def take_back(
-    connection: Connection, slot_name: str, holder: DeviceId, *, by: str, reason: str, now: datetime
-) -> int:
+def take_back(connection: Connection, slot_name: str, holder: DeviceId, *, by: str, reason: str, now: datetime) -> int:
     """A named person gives up a lease whose kiosk is gone: all that it has unsold may be sold elsewhere from now on, *at risk* until the
     kiosk shows what became of it. How many units. Raises NotFound, BadRequest.
     """

@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_index("order_line_by_slot", "order_line", ["slot"])
     op.execute("UPDATE slot SET free = capacity - leased")
     op.execute(
-        'UPDATE slot SET sold = (SELECT coalesce(sum(order_line.count), 0) FROM order_line JOIN sales_order ON'
+        "UPDATE slot SET sold = (SELECT coalesce(sum(order_line.count), 0) FROM order_line JOIN sales_order ON"
         ' sales_order."order" = order_line."order" WHERE order_line.slot = slot.slot AND sales_order.state = \'paid\')'
     )
     op.execute("UPDATE slot SET leased = CASE WHEN leased > sold THEN leased - sold ELSE 0 END")
