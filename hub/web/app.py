@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.errors import ChainGap, HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import office_routes, sync_routes
+from hub.web import office_routes, stock_routes, sync_routes
 from hub.web.access import SignInFirst
 from hub.web.wakeup import Wakeup
 from sync.client import TIME_HEADER
@@ -62,6 +62,7 @@ def create_app(node: HubNode) -> FastAPI:
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
     app.include_router(sync_routes.router)
     app.include_router(office_routes.router)
+    app.include_router(stock_routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     app.add_middleware(_Headers, node=node)
