@@ -144,6 +144,11 @@ def test_every_office_route_refuses_whoever_is_not_signed_in(
         "/sign-out",
         f"/tickets/{'00' * 10}",
         f"/tickets/{'00' * 10}/cancel",
+        "/stock",
+        "/stock/a-slot",
+        "/stock/a-slot/capacity",
+        "/stock/a-slot/cancel",
+        f"/stock/a-slot/take-back/{'00' * 16}",
     }
     cookie, csrf = session
     for method, path, _ in found:
