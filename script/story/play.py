@@ -336,7 +336,7 @@ class Story:
         self._until(lambda: key in self.pointer.shown()["targets"], "the slot is still shown")
         told = not self.pointer.shown()["enabled"].get(key)
         self.shoot("small-slot-sold-out")
-        touch("home")
+        touch("start_over")
         said = (
             "the next guest is told at each: sold out"
             if told and ended[-1] == "refused"

@@ -123,7 +123,10 @@ class Venue:
         """
         database = f"sqlite:///{self.directory / 'hub.db'}"
         made = run(
-            [*"config hub link --role kiosk --label".split(), label, "--database", database, "--url", self.device_url]
+            [
+                *("config", "hub", "link", "--role", "kiosk", "--label", label),
+                *("--database", database, "--url", self.device_url),
+            ]
         )
         if made.returncode != 0:
             raise StoryError(f"no link for {label}: {made.stderr.strip()}")

@@ -59,7 +59,8 @@ def _flat(found: list[object]) -> Iterator[object]:
 
 
 def path_of(route: APIRoute) -> str:
-    return re.sub(r"\{language\}", "ja", re.sub(r"\{ticket\}", "00" * 10, route.path))
+    filled = {"language": "ja", "ticket": "00" * 10, "slot": "a-slot", "device": "00" * 16}
+    return re.sub(r"\{(\w+)\}", lambda name: filled[name[1]], route.path)
 
 
 def calls(client: TestClient, who: Who) -> list[tuple[str, str, APIRoute]]:
