@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kiosk.sale.issue import Seller
 from kiosk.sale.ledger import Ledger, paid_by
-from printer.document import Document, Feed
+from printer.document import Document, Feed, Mark
 from sync import granted
 from sync.operation import Sale, from_body
 from tests.support.device import KID, selling_kiosk
@@ -38,7 +38,7 @@ def test_two_thousand_sales_without_a_line(tmp_path):
             language=Language.JA,
             seller=Seller(KID, device.selling_key),
             day=catalogue.venue.day,
-            papers=lambda number, at, tickets: (Document("ticket", number, "ja", (Feed(8),)),),
+            papers=lambda number, at, tickets: (Document("ticket", number, "ja", (Feed(8), Mark())),),
         )
         ledger.complete(sale, paid_by("none", None, None), attempt=None, proof=None)
     with device.journal.read() as connection:
