@@ -252,8 +252,9 @@ def _push_all(
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
     if keeper is not None and sent_any:
         keeper.heard()
-    if keeper is not None and keeper.step():
+    while keeper is not None and not shared.stop.is_set() and keeper.step():
         shared.reached(hub)
+        shared.worked("push")
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
     if renewal is not None and renewal.step():

@@ -153,8 +153,10 @@ OWN_DOCUMENTS = frozenset({GENERATION, SHORT_ID_PEAK})
 """Notes of this device among the documents."""
 
 _DOCUMENT = select(document.c.text, document.c.at).where(document.c.name == bindparam("name"))
-_STOCK_TAKEN = select(func.coalesce(func.sum(stock_taken.c.count), 0)).where(
-    stock_taken.c.slot == bindparam("slot"), stock_taken.c.state != Taken.RELEASED
+_STOCK_TAKEN = (
+    select(stock_taken.c.slot, func.sum(stock_taken.c.count).label("units"))
+    .where(stock_taken.c.state != Taken.RELEASED)
+    .group_by(stock_taken.c.slot)
 )
 _TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
@@ -271,9 +273,9 @@ def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
     )
 
 
-def stock_taken_of(connection: Connection, slot: str) -> int:
-    """How many units of a slot the sale engine holds for guests or has sold."""
-    return int(connection.execute(_STOCK_TAKEN, {"slot": slot}).scalar_one())
+def stock_taken_by_slot(connection: Connection) -> dict[str, int]:
+    """How many units of each slot the sale engine holds for guests or has sold."""
+    return {row.slot: int(row.units) for row in connection.execute(_STOCK_TAKEN)}
 
 
 def closed_since(connection: Connection) -> datetime | None:

@@ -35,6 +35,8 @@ WISH = timedelta(seconds=30)
 """So long a guest's wish stands, that somebody else may give back what it needs."""
 ASK_AGAIN_S, ASK_AGAIN_URGENT_S = 30.0, 1.0
 """What the hub did not give it may have later; so long it is not asked again for the same."""
+WISHES_MAX = 16
+"""So many slots are asked for in one request."""
 LINE_FRESH_S = 60.0
 """Nothing is returned unless the hub was heard of within this time: what is returned into a dead line nobody can sell."""
 NUMBERS_MIN = {6: 500, 8: 5_000}
@@ -65,8 +67,10 @@ class LeaseKeeper:
         self._journal, self._hub, self._clock = journal, hub, clock
         self._units, self._units_max = slot_units, max(slot_units, units_max)
         self._spending = Spending(journal)
-        self._asked: LeaseRequest | None = None
-        self._asked_s = self._heard_s = float("-inf")
+        self._asked: dict[str, tuple[int, float]] = {}
+        self._asked_blocks: tuple[tuple[tuple[int, int], ...], float] = ((), float("-inf"))
+        self._said: dict[str, tuple[int, float]] = {}
+        self._heard_s = float("-inf")
         self._lender = HUB
 
     def heard(self) -> None:
@@ -96,14 +100,14 @@ class LeaseKeeper:
                             incarnation=self._journal.incarnation,
                             lender=self._lender,
                         )
-        wanted = self._request(needs)
+        wanted = self._request(needs, now_s)
         if not wanted.slots and not wanted.blocks:
             return False
-        urgent = any(need.urgent for need in needs)
-        if wanted == self._asked and now_s < self._asked_s + (ASK_AGAIN_URGENT_S if urgent else ASK_AGAIN_S):
-            return False
         answer = self._hub.lease(wanted)
-        self._asked, self._asked_s = wanted, now_s
+        self._said.update({wish.slot: (wish.returned.get(self._lender, 0), now_s) for wish in wanted.slots})
+        self._asked.update({wish.slot: (wish.more, now_s) for wish in wanted.slots if wish.more})
+        if wanted.blocks:
+            self._asked_blocks = (wanted.blocks, now_s)
         self._lender = answer.lender
         self.heard()
         with self._journal.write() as connection:
@@ -136,13 +140,14 @@ class LeaseKeeper:
         wishes = {row.slot: row for row in connection.execute(select(granted.lease_wish))}
         wanted = {row.slot: row.units for row in connection.execute(select(granted.slot_wanted))}
         mine = {row.slot: row for row in self._lent_rows(connection) if row.lender == self._lender}
+        of_engine = granted.stock_taken_by_slot(connection)
         needs = []
         for held in granted.slot_leases(connection):
             slot = held.slot.slot
             if held.slot.ends_at <= now:
                 continue
             # Holds count, and the journal counts where it knows more: a fresh one carries on an old one's sales.
-            taken = max(granted.stock_taken_of(connection, slot), self._spending.sold[slot])
+            taken = max(of_engine.get(slot, 0), self._spending.sold[slot])
             left = held.quantity - taken
             row = mine.get(slot)
             returnable = 0 if row is None else max(0, min(left, row.lent - row.returned))
@@ -179,13 +184,33 @@ class LeaseKeeper:
     def _lent_rows(self, connection: Connection) -> list[granted.LentRow]:
         return granted.lent_rows(connection, self._journal.incarnation)
 
-    def _request(self, needs: list[_Need]) -> LeaseRequest:
-        """Totals of every slot of which there is something to ask or to say."""
-        more = {need.slot: need for need in needs if need.more}
+    def _may_ask(self, need: _Need, now_s: float) -> bool:
+        """What was asked for and not given is asked for again after a while; anything else at once."""
+        more, asked_s = self._asked.get(need.slot, (0, float("-inf")))
+        pause_s = ASK_AGAIN_URGENT_S if need.urgent else ASK_AGAIN_S
+        return need.more > 0 and (need.more != more or now_s >= asked_s + pause_s)
+
+    def _may_say(self, row: granted.LentRow, now_s: float) -> bool:
+        """A return that got an answer without a word about it (its slot is over there) is said again after a while."""
+        total, said_s = self._said.get(row.slot, (0, float("-inf")))
+        return row.returned != total or now_s >= said_s + ASK_AGAIN_S
+
+    def _request(self, needs: list[_Need], now_s: float) -> LeaseRequest:
+        """Totals of every slot of which there is something to say, and of a few to be asked for: a guest's first, then the soonest. The
+        hub has one writer, and claims wait behind it.
+        """
+        asked = sorted((need for need in needs if self._may_ask(need, now_s)), key=lambda need: not need.urgent)
+        more = {need.slot: need for need in asked[:WISHES_MAX]}
         with self._journal.read() as connection:
             rows = self._lent_rows(connection)
             blocks = self._blocks(connection)
-        unsaid = {row.slot for row in rows if row.returned > row.told and row.lender == self._lender}
+        if blocks == self._asked_blocks[0] and now_s < self._asked_blocks[1] + ASK_AGAIN_S:
+            blocks = ()
+        unsaid = {
+            row.slot
+            for row in rows
+            if row.returned > row.told and row.lender == self._lender and self._may_say(row, now_s)
+        }
         wishes = []
         for slot in sorted({*more, *unsaid}):
             of_slot = [row for row in rows if row.slot == slot]
