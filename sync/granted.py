@@ -7,7 +7,7 @@ and whether it sells (`selling`); read by everyone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -28,6 +28,7 @@ from sqlalchemy import (
     select,
 )
 
+from sync.protocol import SlotWish
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
 
@@ -77,6 +78,10 @@ lent = Table(
 )
 """Totals by lender (the hub, or a venue node), which only grow. `returned` is written before it is said, so that nothing is sold that has
 been given back; `told` is what the lender has acknowledged of it; `back`: so many a person wants back.
+"""
+EARLIER = ""
+"""Under this lender, and incarnation 0, stands what earlier incarnations of this very file sold (sync.afresh). Their leases are over, but
+the kiosk's own count holds their sales: a lease of this incarnation counts from there on. Said to nobody.
 """
 slot_wanted = Table(
     "granted_slot_wanted",
@@ -212,6 +217,14 @@ def lent_rows(connection: Connection, incarnation: int) -> list[LentRow]:
         select(lent).where(lent.c.incarnation == incarnation).order_by(lent.c.slot, lent.c.lender)
     )
     return [LentRow(row.slot, row.lender, row.lent, row.returned, row.told, row.back) for row in rows]
+
+
+def totals(rows: Iterable[LentRow], slot: str) -> SlotWish:
+    """What is said of one slot: its totals by lender, and no wish."""
+    mine = [row for row in rows if row.slot == slot]
+    return SlotWish(
+        slot, lent={row.lender: row.lent for row in mine}, returned={row.lender: row.returned for row in mine}
+    )
 
 
 def catalogue(connection: Connection) -> Catalogue | None:

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from sync import certificate, granted
+from sync import certificate, granted, journal
 from sync.errors import MessageError
 from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
 from tickets.catalogue import CatalogueError, parse
+from tickets.ids import op_id as parse_op_id
 
-TABLES = ("document", "key", "slot")
+TABLES = ("document", "key", "slot", "answer")
 """Tables of the feed that go into the journal; `ticket` and `used` go into the cache, others are of a later version."""
 
 
@@ -50,11 +51,13 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
                     wrong = _keys(connection, part, identity.hub_key)
                 case "slot":
                     wrong = _slots(connection, part, at=at) if identity.role is Role.KIOSK else []
+                case "answer":
+                    wrong = _answers(connection, part)
                 case _:
                     continue
             left_out.extend(wrong)
             changed += len(part.rows) + len(part.deletes) - len(wrong)
-            name = {"document": "name", "key": "kid", "slot": "slot"}[part.table]
+            name = {"document": "name", "key": "kid", "slot": "slot", "answer": "op"}[part.table]
             seen[part.table] = frozenset(str(row[name]) for row in part.as_mappings())
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise MessageError(f"a page whose rows cannot be read: {error!r}") from error
@@ -164,9 +167,41 @@ def _put_wanted(connection: Connection, slot: str, units: int) -> None:
 
 
 def _net(connection: Connection, slot: str) -> int:
-    """What is lent and not returned, of all lenders."""
+    """What is lent and not returned, of all lenders, and what was sold of leases that are over."""
     total = select(func.coalesce(func.sum(granted.lent.c.lent - granted.lent.c.returned), 0))
     return int(connection.scalar(total.where(granted.lent.c.slot == slot)) or 0)
+
+
+def _answers(connection: Connection, part: TableRows) -> list[str]:
+    """What the hub makes of a rejected operation since it was tried again there. Only operations of this journal are of any interest."""
+    for row in part.as_mappings():
+        op = parse_op_id(row["op"])
+        if connection.scalar(select(journal.operation.c.op).where(journal.operation.c.op == op)) is None:
+            continue
+        values = {"op": op, "status": str(row["status"]), "reason": str(row["reason"]), "at": str(row["at"])}
+        statement = upsert(journal.answer).values(values)
+        changed = {name: statement.excluded[name] for name in values if name != "op"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["op"], set_=changed))
+    return []
+
+
+def end_leases(connection: Connection, sold: Mapping[str, int]) -> None:
+    """A new incarnation begins in this file: nothing of any lease or block may be sold any more. `sold`: units by slot of the sales that
+    stay under earlier incarnations; what is sold or chained again from now on is of leases that the hub has still to give.
+    """
+    connection.execute(delete(granted.lent))
+    rows = [
+        {"incarnation": 0, "slot": slot, "lender": granted.EARLIER, "lent": units, "returned": 0, "told": 0, "back": 0}
+        for slot, units in sold.items()
+        if units > 0
+    ]
+    if rows:
+        connection.execute(insert(granted.lent), rows)
+    for slot in connection.scalars(select(granted.lease.c.slot)).all():
+        connection.execute(
+            update(granted.lease).where(granted.lease.c.slot == slot).values(quantity=_net(connection, slot))
+        )
+    connection.execute(update(granted.short_block).values(over=1))
 
 
 def apply_lease(connection: Connection, answer: LeaseAnswer, *, incarnation: int) -> None:
@@ -206,15 +241,6 @@ def give_back(connection: Connection, slot: str, units: int, *, incarnation: int
     assert left >= 0, "no more is returned than was lent"
     mine = granted.lease.c.slot == slot
     connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, slot)))
-
-
-def begin_incarnation(connection: Connection) -> None:
-    """For a journal that goes on from another one's grants: leases and blocks are not among them. What was taken of them is not known
-    here, so nothing is sold from them; new ones come with the next contact.
-    """
-    connection.execute(delete(granted.lent))
-    connection.execute(delete(granted.short_block))
-    connection.execute(update(granted.lease).values(quantity=0))
 
 
 def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> None:

@@ -8,7 +8,7 @@ before it is said, in a transaction in which nobody else can hold it, so a kiosk
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, update
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, select, update
 from sync import granted, grants
 from sync.client import Hub
 from sync.journal import Journal
-from sync.protocol import BLOCK_LENGTHS, HUB, LeaseRequest, SlotWish
+from sync.protocol import BLOCK_LENGTHS, HUB, LeaseRequest
 from sync.spending import RATE_TIME, Spending
 from tickets.clock import Clock
 
@@ -73,9 +73,9 @@ class LeaseKeeper:
         self._heard_s = float("-inf")
         self._lender = HUB
 
-    def heard(self) -> None:
-        """The line is there: something got an answer just now."""
-        self._heard_s = self._clock.monotonic_s()
+    def heard(self, at_s: float | None = None) -> None:
+        """The line is there: something got an answer just now, or at this moment of the device's steady clock."""
+        self._heard_s = max(self._heard_s, self._clock.monotonic_s() if at_s is None else at_s)
 
     def step(self, *, closing: bool = False) -> bool:
         """Whether something new is in force. `closing`: this device goes off, so what a closed kiosk holds is returned without waiting.
@@ -111,7 +111,8 @@ class LeaseKeeper:
         self._lender = answer.lender
         self.heard()
         with self._journal.write() as connection:
-            grants.apply_lease(connection, answer, incarnation=self._journal.incarnation)
+            grants.apply_lease(connection, answer, incarnation=wanted.incarnation)
+            self._journal.grants_are_in(connection)
             connection.execute(delete(granted.lease_wish).where(granted.lease_wish.c.at <= (now - WISH).isoformat()))
         return True
 
@@ -213,16 +214,8 @@ class LeaseKeeper:
         }
         wishes = []
         for slot in sorted({*more, *unsaid}):
-            of_slot = [row for row in rows if row.slot == slot]
-            wishes.append(
-                SlotWish(
-                    slot,
-                    more=more[slot].more if slot in more else 0,
-                    lent={row.lender: row.lent for row in of_slot},
-                    returned={row.lender: row.returned for row in of_slot},
-                    urgent=slot in more and more[slot].urgent,
-                )
-            )
+            need = more.get(slot, _Need(slot, more=0, spare=0, urgent=False))
+            wishes.append(replace(granted.totals(rows, slot), more=need.more, urgent=need.urgent))
         return LeaseRequest(self._journal.incarnation, slots=tuple(wishes), blocks=blocks)
 
     # --- numbers

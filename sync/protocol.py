@@ -26,16 +26,29 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
-CERTIFICATE = "/v1/certificate"
+CERTIFICATE, REJOIN = "/v1/certificate", "/v1/rejoin"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 PAGE_ROWS_MAX = 10_000
 WAIT_S_MAX = 60.0
 CURSOR_CHARS_MAX = 512
-CURSOR_SCHEMA = 1
+CURSOR_SCHEMA = 2
+"""The form of the feed. 1: no checksum, one scope. 2: checksum, a scope a role. A hub serves this one and the one before; a device
+reads both.
+"""
 SCOPE = "venue"
-"""There is one scope yet: everything of the venue."""
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    SCOPE: ("document", "key", "slot", "ticket", "used"),
+    "kiosk": ("document", "key", "slot", "ticket", "used"),
+    "gate": ("document", "key", "ticket", "used"),
+}
+"""Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
+
+
+def scope_of(role: Role) -> str:
+    """The scope of a device of this role."""
+    return role.value if role.value in SCOPES else SCOPE
 
 
 class Status(StrEnum):
@@ -163,9 +176,14 @@ class Cursor:
     position: int
     scope: str = SCOPE
     schema: int = CURSOR_SCHEMA
+    xid: int = 0
+    """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
 
     def encode(self) -> str:
-        row = {"epoch": self.epoch, "position": self.position, "scope": self.scope, "schema": self.schema}
+        row: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "scope": self.scope}
+        row["schema"] = self.schema
+        if self.xid:
+            row["xid"] = self.xid
         return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
 
     @classmethod
@@ -174,7 +192,13 @@ class Cursor:
             if len(text) > CURSOR_CHARS_MAX:
                 raise ValueError(f"at most {CURSOR_CHARS_MAX} characters are allowed")
             row = _object(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
+            return cls(
+                _text(row, "epoch"),
+                _count(row, "position"),
+                _text(row, "scope"),
+                _count(row, "schema"),
+                _count(row, "xid") if "xid" in row else 0,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +216,22 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` is for later use."""
+    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` (sync.checksum) is what all
+    rows that the device has after this page must come to; None where the hub cannot say it for this very place. `schema` is the form of
+    cursor and rows.
+    """
 
     cursor: str
     more: bool
     tables: tuple[TableRows, ...]
     at: datetime
     checksum: str | None = None
+    schema: int = CURSOR_SCHEMA
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
+            "schema": self.schema,
             "cursor": self.cursor,
             "more": self.more,
             "at": self.at.isoformat(),
@@ -222,7 +251,8 @@ class Page:
                 more=_flag(row, "more"),
                 tables=tuple(_table(part) for part in _list(row, "tables")),
                 at=_instant(row, "at"),
-                checksum=row.get("checksum"),
+                checksum=None if row.get("checksum") is None else _text(row, "checksum", chars_max=64),
+                schema=_count(row, "schema") if "schema" in row else 1,
             )
 
 
@@ -266,6 +296,12 @@ def segment_from_json(text: bytes | str) -> Segment:
             signature=_bytes(row, "signature", 64),
             bodies=bodies,
         )
+
+
+def known_from_json(text: bytes | str) -> int:
+    """The answer to a Rejoin: the last of this incarnation's operations that the hub has."""
+    with _reading("an answer to a rejoin"):
+        return _count(_object(text), "known_seq")
 
 
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
@@ -347,7 +383,7 @@ class SlotWish:
         """Raises what `_reading` catches. A row of the previous release names a total (`quantity`) and never returns."""
         return cls(
             slot=_text(row, "slot", chars_max=64),
-            more=_count(row, "more" if "more" in row else "quantity", limit=LEASE_UNITS_MAX),
+            more=_count(row, "quantity" if "quantity" in row else "more", limit=LEASE_UNITS_MAX),
             lent=_totals(row, "lent"),
             returned=_totals(row, "returned"),
             urgent=bool(row.get("urgent", False)),
@@ -481,15 +517,7 @@ class LeaseAnswer:
                     )
                     for item in _list(row, "slots")
                 ),
-                blocks=tuple(
-                    BlockGrant(
-                        _count(item, "length"),
-                        _count(item, "first"),
-                        _count(item, "last"),
-                        None if item.get("until") is None else _instant(item, "until"),
-                    )
-                    for item in _list(row, "blocks")
-                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks")),
                 at=_instant(row, "at"),
                 lender=_text(row, "lender", chars_max=64) if "lender" in row else HUB,
             )
@@ -513,13 +541,50 @@ class CertificateAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejoin:
+    """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
+    acknowledged, and all that it was lent and has returned in that incarnation, the totals that its wishes name.
+    """
+
+    incarnation: int
+    acknowledged: int
+    slots: tuple[SlotWish, ...] = ()
+    blocks: tuple[BlockGrant, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "incarnation": self.incarnation,
+            "acknowledged": self.acknowledged,
+            "slots": [said.to_row() for said in self.slots],
+            "blocks": [block.to_row() for block in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Rejoin:
+        with _reading("what a device holds"):
+            row = _object(text)
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                acknowledged=_count(row, "acknowledged"),
+                slots=tuple(SlotWish.from_row(item) for item in _list(row, "slots", items_max=5_000)),
+                blocks=tuple(_block(item) for item in _list(row, "blocks", items_max=2_000)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How a device is; the latest wins. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}."""
+    """How a device is. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}; which there are, docs/protocol.md says.
+
+    Messages may overtake each other: the latest is the one with the highest (`at`, `sequence`), `at` by the device's own clock. A device
+    that counts no sequence sends 0.
+    """
 
     at: datetime
     software: str
     unsent: int
     parts: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    sequence: int = 0
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -527,6 +592,7 @@ class Telemetry:
             "at": self.at.isoformat(),
             "software": self.software,
             "unsent": self.unsent,
+            "sequence": self.sequence,
             "parts": [dict(part) for part in self.parts],
         }
 
@@ -539,6 +605,7 @@ class Telemetry:
                 software=_text(row, "software", chars_max=64),
                 unsent=_count(row, "unsent"),
                 parts=tuple(_part(item) for item in _list(row, "parts", items_max=64)),
+                sequence=_count(row, "sequence") if "sequence" in row else 0,
             )
 
 
@@ -624,6 +691,13 @@ def _list(row: Mapping[str, Any], key: str, *, items_max: int = 1_000_000) -> li
     if not isinstance(value, list) or len(value) > items_max:
         raise ValueError(f"'{key}' is a list of at most {items_max}")
     return value
+
+
+def _block(row: Mapping[str, Any]) -> BlockGrant:
+    length, first, last = _count(row, "length"), _count(row, "first"), _count(row, "last")
+    if length not in BLOCK_LENGTHS or not first <= last < 10**length:
+        raise ValueError("a block is a range of numbers of length 6 or 8")
+    return BlockGrant(length, first, last, None if row.get("until") is None else _instant(row, "until"))
 
 
 def _table(row: Mapping[str, Any]) -> TableRows:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from hub.database import take_turns
 from hub.services import venue
 from hub.tables import short_block, stamp, ticket
 from sync.protocol import BlockGrant
@@ -81,6 +82,7 @@ def _prints_until(day: BusinessDay, row: Any) -> datetime:
 
 def _lend_blocks(connection: Connection, length: int, count: int, *, who: _Holder, now: datetime) -> None:
     """Lend blocks until `who` holds `count` in force: new ones while there are any, then those that rested longest."""
+    take_turns(connection, "short blocks")
     day = _business_day(connection)
     mine = connection.execute(select(short_block).where(*_held_by(who), short_block.c.length == length)).all()
     held = sum(length != SIX or _prints_until(day, row) > now for row in mine)

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from hub.services import feed
 from hub.services.attention import note_trouble
 from hub.tables import lease, lease_member, lease_taken, order, order_line, slot
+from sync.protocol import SlotWish
+from tickets.ids import DeviceId
 
 OVERSOLD = "oversold"
 
@@ -164,16 +166,41 @@ def settle(connection: Connection, row: Any, *, now: datetime, wanted: int | Non
         if stand.lendable != row.free + row.at_risk or values["wanted"] != row.wanted:
             feed.touch(connection, "slot", [row.slot])
     if stand.oversold and row.borrowed is None:  # a node sees only its own part; the hub judges
-        detail = f"{row.slot}: {stand.sold} sold of {stand.stock}"
+        detail = f"{row.slot}: more sold than the {stand.stock} there are"
         note_trouble(connection, device=None, kind=OVERSOLD, detail=detail, now=now)
     return stand
 
 
 def after_sales(connection: Connection, slots: Iterable[str | None], *, now: datetime) -> None:
-    """Sales or reversals of these slots have been written in this transaction. Once a segment is enough; slots that are not known here
-    are passed over. Locked in the order of their names, so that two uploads never wait for each other.
+    """Sales or reversals of these slots have been written in this transaction, under `lock_all`. Once a segment is enough; slots that are
+    not known here are passed over.
     """
-    for name in sorted({name for name in slots if name is not None}):
-        row = locked(connection, name)
-        if row is not None:
-            settle(connection, row, now=now)
+    for row in lock_all(connection, slots):
+        settle(connection, row, now=now)
+
+
+def lock_all(connection: Connection, slots: Iterable[str | None]) -> list[Any]:
+    """The rows of these slots, held until the transaction ends. Everybody locks slots in the order of their names, and before any ticket,
+    so that two who lock several wait for each other and never in a ring.
+    """
+    rows = [locked(connection, name) for name in sorted({name for name in slots if name is not None})]
+    return [row for row in rows if row is not None]
+
+
+def take_totals(
+    connection: Connection, row: Any, said: SlotWish, *, device: DeviceId, incarnation: int, lender: str
+) -> tuple[int, int]:
+    """What a device was lent of a locked slot and has returned, as this hub knew or as the device says, whichever is more: (lent,
+    returned). So a hub that was restored from a backup learns what it lent and got back since. The caller settles the slot.
+    """
+    mine = (lease.c.slot == row.slot, lease.c.device == device, lease.c.incarnation == incarnation)
+    held = connection.execute(select(lease).where(*mine)).first()
+    lent = max(said.lent.get(lender, 0), 0 if held is None else held.quantity)
+    returned = min(lent, max(said.returned.get(lender, 0), 0 if held is None else held.returned))
+    if held is not None:
+        if (held.quantity, held.returned) != (lent, returned):
+            connection.execute(update(lease).where(*mine).values(quantity=lent, returned=returned))
+    elif lent or said.more:
+        first = {"slot": row.slot, "device": device, "incarnation": incarnation, "quantity": lent, "returned": returned}
+        connection.execute(insert(lease), first)
+    return lent, returned

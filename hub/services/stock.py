@@ -7,14 +7,14 @@ much there is to lend is reckoned anew from the facts (`reckoning`), under the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from hub.errors import BadRequest, NotFound
-from hub.services import blocks, feed, reckoning
+from hub.services import blocks, feed, reckoning, restore
 from hub.services.reckoning import Account, Stand
 from hub.tables import device, lease, lease_member, lease_taken, slot, slot_change, stamp, telemetry
 from sync.protocol import HUB, LeaseAnswer, LeaseRequest, SlotGrant, SlotWish
@@ -50,6 +50,8 @@ def lend(
     """Take what is returned, then lend as much of what is wanted as there is. Slots that do not exist or are over are not in the answer.
     `lender` is this hub's or venue node's own name: of a wish's totals only those under it are meant for it.
     """
+    if restore.awaited(connection):
+        wanted = _nothing_more(wanted)
     for member in wanted.members:
         _join(connection, member, node=device)
     grants = []
@@ -61,30 +63,30 @@ def lend(
     return LeaseAnswer(slots=tuple(grants), blocks=numbers, at=now, lender=lender)
 
 
+def _nothing_more(wanted: LeaseRequest) -> LeaseRequest:
+    """While a restored hub does not know yet what its borrowers hold, it takes what it is told and lends nothing."""
+    return replace(
+        wanted,
+        slots=tuple(replace(wish, more=0, urgent=False) for wish in wanted.slots),
+        blocks=tuple((length, 0) for length, _ in wanted.blocks),
+    )
+
+
 def _lend_slot(
     connection: Connection, wish: SlotWish, *, who: DeviceId, incarnation: int, lender: str, now: datetime
 ) -> SlotGrant | None:
     row = reckoning.locked(connection, wish.slot)
     if row is None or row.ends_at <= stamp(now):
         return None
+    lent, returned = reckoning.take_totals(connection, row, wish, device=who, incarnation=incarnation, lender=lender)
+    if not (lent or wish.more):
+        return SlotGrant(wish.slot, quantity=0, free=_free_of(row), returned=0)
     mine = (lease.c.slot == wish.slot, lease.c.device == who, lease.c.incarnation == incarnation)
-    held = connection.execute(select(lease).where(*mine)).first()
-    # A hub that was restored from a backup learns here what it lent and got back since.
-    said_lent = wish.lent.get(lender, 0)
-    lent = max(said_lent, 0 if held is None else held.quantity)
-    returned = min(lent, max(wish.returned.get(lender, 0), 0 if held is None else held.returned))
-    if held is None:
-        if not (lent or wish.more):
-            return SlotGrant(wish.slot, quantity=0, free=_free_of(row), returned=0)
-        first = {"slot": wish.slot, "device": who, "incarnation": incarnation, "quantity": lent, "returned": returned}
-        connection.execute(insert(lease), first)
-    elif (held.quantity, held.returned) != (lent, returned):
-        connection.execute(update(lease).where(*mine).values(quantity=lent, returned=returned))
     stand = reckoning.reckon(connection, row)
     account = stand.accounts.get(_root(connection, who), Account())
     missing, wanted = 0, None
     if row.state == "open" and account.at_risk == 0:  # what was taken back comes home before anything new goes out
-        missing = max(0, said_lent + wish.more - lent)
+        missing = max(0, wish.lent.get(lender, 0) + wish.more - lent)
         granted = min(missing, stand.lendable)
         if not wish.urgent:
             granted = min(granted, _share(connection, stand, account, who=who, now=now))

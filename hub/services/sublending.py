@@ -117,8 +117,8 @@ class Borrower:
         except (HubUnreachable, HubRefused) as error:
             log.info("hub_not_asked", why=str(error))
             return
-        with node.write() as connection:
-            take(connection, answer, now=node.clock.now_utc())
+        now = node.clock.now_utc()
+        node.transact(lambda connection: take(connection, answer, now=now))
 
 
 def take(connection: Connection, answer: LeaseAnswer, *, now: datetime) -> None:
