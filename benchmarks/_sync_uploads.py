@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from hub.services.rows import insert_rows
 from hub.tables import order, ticket, used
 from sync import hop
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut
-from sync.client import HttpHub
+from sync.client import NONCE_HEADER, HttpHub
 from sync.operation import Incarnation, to_body
 from sync.protocol import OPERATIONS, segment_to_row
 from sync.state import Role
@@ -195,7 +196,7 @@ class _Sender:
         self._requests: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[bytes] = []
 
-    def sign(self, url: str) -> None:
+    def sign(self, url: str, hub_nonce: str) -> None:
         for body in self._bodies:
             message = hop.Message("POST", url + OPERATIONS, {"Content-Type": "application/json"})
             hop.sign(
@@ -204,7 +205,7 @@ class _Sender:
                 device=self._device.identity.device,
                 key=self._device.state.identity_key(),
                 now=datetime.now(UTC),
-                nonce=self._device.random_bytes(16).hex(),
+                nonce=f"{hub_nonce}.{self._device.random_bytes(12).hex()}",
             )
             self._requests.append((dict(message.headers), body))
 
@@ -248,8 +249,10 @@ def _cut(device: Device, bodies: list[str]) -> Iterator[Segment]:
 
 
 def _send_all(senders: list[_Sender], url: str) -> float:
+    with urllib.request.urlopen(f"{url}/v1/openapi.json") as any_answer:  # noqa: S310  our own hub
+        hub_nonce = any_answer.headers[NONCE_HEADER]
     for sender in senders:
-        sender.sign(url)
+        sender.sign(url, hub_nonce)
     failed: list[BaseException] = []
 
     def send(sender: _Sender) -> None:
