@@ -97,10 +97,16 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Spent:
-    """What a segment's sales took, for the reckoning at its end."""
+    """What a segment's sales took, and is not reckoned yet."""
 
     slots: set[str] = field(default_factory=set)
     tickets: Counter[Kid] = field(default_factory=Counter)
+
+    def reckon(self, connection: Connection, *, now: datetime) -> None:
+        reckoning.after_sales(connection, self.slots, now=now)
+        certificates.count(connection, self.tickets, now=now)
+        self.slots.clear()
+        self.tickets.clear()
 
 
 def take(
@@ -133,10 +139,11 @@ def take(
         plan.write()
         start = len(answers)
         if start < len(items):
+            if isinstance(items[start].what, SaleReversed):
+                spent.reckon(connection, now=now)  # what was sold too much is told, though some of it comes back now
             answers.append(one(items[start]))
             start, slow = start + 1, slow + 1
-    reckoning.after_sales(connection, spent.slots, now=now)
-    certificates.count(connection, spent.tickets, now=now)
+    spent.reckon(connection, now=now)
     return answers
 
 

@@ -121,6 +121,16 @@ class Venue:
         """Another kiosk of real parts, sold at by a program instead of fingers: enrolled by a link of its own, with its own terminal and
         printer. The program that sells; it has said "open".
         """
+        listen = ["--listen", "127.0.0.1:0"]
+        paper, ledger = self.directory / f"paper-{label}", self.directory / f"terminal-ledger-{label}.jsonl"
+        terminal = self._start(
+            f"terminal-{label}",
+            ["config", "emulate", "terminal", *listen, "--ledger", str(ledger), "--pause-ms", "20", "--host-ms", "20"],
+        )
+        printer = self._start(
+            f"printer-device-{label}",
+            ["config", "emulate", "printer", *listen, "--out", str(paper), "--speed", "0"],
+        )
         database = f"sqlite:///{self.directory / 'hub.db'}"
         made = run(
             [
@@ -134,16 +144,6 @@ class Venue:
         done = run(["config", "enrol", link, "--state", str(self.directory / f"{name}-state")])
         if done.returncode != 0:
             raise StoryError(done.stderr.strip())
-        listen = ["--listen", "127.0.0.1:0"]
-        paper, ledger = self.directory / f"paper-{label}", self.directory / f"terminal-ledger-{label}.jsonl"
-        terminal = self._start(
-            f"terminal-{label}",
-            ["config", "emulate", "terminal", *listen, "--ledger", str(ledger), "--pause-ms", "20", "--host-ms", "20"],
-        )
-        printer = self._start(
-            f"printer-device-{label}",
-            ["config", "emulate", "printer", *listen, "--out", str(paper), "--speed", "0"],
-        )
         wires = {program.name: program.wait_line("listening")["port"] for program in (terminal, printer)}
         run_dir = self.directory / f"{name}-run"
         self._configure(

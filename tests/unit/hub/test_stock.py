@@ -192,12 +192,10 @@ def test_a_venue_node_lends_on_what_it_borrowed(
     push(kiosk)
     assert stand(below) == (1, 5, 2, 0)
     for segment in _segments(kiosk):  # the node relays them as they are
-        with node.write() as connection:
-            from hub.services import uploads
-
+        with node.read() as connection:
             known = devices.find(connection, kiosk.identity.device)
-            assert known is not None
-            uploads.receive(connection, segment, sender=known, now=clock.now)
+        assert known is not None
+        node.operations(segment, sender=known)
     assert stand(node) == (3, 5, 12, 0), "sold from the node's lease"
     upstream.is_cut = True
     assert ask_node(6, lent=6) == (8, 12), "without a line the node lends what it has"
