@@ -39,9 +39,9 @@ reads both.
 """
 SCOPE = "venue"
 SCOPES: Mapping[str, tuple[str, ...]] = {
-    SCOPE: ("document", "key", "slot", "ticket", "used"),
-    "kiosk": ("document", "key", "slot", "ticket", "used"),
-    "gate": ("document", "key", "ticket", "used"),
+    SCOPE: ("document", "key", "slot", "ticket", "answer", "used"),
+    "kiosk": ("document", "key", "slot", "ticket", "answer", "used"),
+    "gate": ("document", "key", "ticket", "answer", "used"),
 }
 """Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
 

@@ -332,7 +332,7 @@ def play(*, examples: int) -> None:
 
 def test_stock_holds_under_everything() -> None:
     StockMachine.seen.clear()
-    play(examples=15)
+    play(examples=40)
     assert StockMachine.seen["returned"] > 20
     assert StockMachine.seen["taken"] > 0
 
@@ -341,7 +341,7 @@ def test_a_return_that_is_only_said_is_caught(monkeypatch: pytest.MonkeyPatch) -
     """The kiosk tells the hub of a return and goes on selling from it."""
     monkeypatch.setattr(grants, "_net", _lent_ever)
     with pytest.raises(AssertionError):
-        play(examples=15)
+        play(examples=40)
 
 
 def _lent_ever(connection: Any, slot: str) -> int:
@@ -359,4 +359,4 @@ def test_a_lease_that_a_new_journal_gets_back_unseen_is_caught(monkeypatch: pyte
 
     monkeypatch.setattr(reckoning, "stand_of", forgetful)
     with pytest.raises(AssertionError):
-        play(examples=15)
+        play(examples=40)
