@@ -26,6 +26,7 @@ from hub.services import (
     arbiter,
     attention,
     balance,
+    certificates,
     devices,
     feed,
     housekeeping,
@@ -35,6 +36,7 @@ from hub.services import (
     resolve,
     restore,
     stock,
+    sublending,
     tickets,
     uploads,
 )
@@ -50,9 +52,11 @@ from sync.claim import ClaimMessage
 from sync.nonce import Nonces
 from sync.protocol import (
     CURSOR_SCHEMA,
+    HUB,
     SCOPE,
     Answer,
     Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -63,7 +67,7 @@ from sync.protocol import (
     Telemetry,
 )
 from sync.snapshot import NoSnapshot, SignedManifest
-from sync.state import write_durably
+from sync.state import Role, write_durably
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import OP_ID_BYTES, DeviceId, OpId, RandomBytes, TicketId
@@ -96,6 +100,9 @@ class HubNode:
         self.senders = Senders(self.read, clock=clock)
         self.shelf = shelf
         self.on_change: Callable[[], None] = lambda: None
+        self.lender = HUB
+        self.borrower: sublending.Borrower | None = None
+        """A venue node's own lease at its hub; its name as a lender is its device id then."""
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
         self._desk: ClaimDesk | None = None
@@ -178,7 +185,9 @@ class HubNode:
 
     def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
         now = self.clock.now_utc()
-        return self.transact(lambda connection: restore.rejoin(connection, held, who=sender.device, now=now))
+        return self.transact(
+            lambda connection: restore.rejoin(connection, held, who=sender.device, now=now, lender=self.lender)
+        )
 
     def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
@@ -321,13 +330,38 @@ class HubNode:
         self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+        """Lend what there is; a venue node that runs short asks its hub first. Raises NotAllowed, Unreported."""
+        self.borrow(wanted, sender=sender)
+        return self.lend(wanted, sender=sender)
+
+    def borrow(self, wanted: LeaseRequest, *, sender: KnownDevice) -> None:
+        """A venue node's question at its hub before it lends; nothing at a hub. It may take as long as the hub does, so whoever serves many
+        gives it no place in the line to the database. Raises NotAllowed, Unreported.
+        """
+        if wanted.members and sender.role is not Role.VENUE:
+            raise NotAllowed("only a venue node lends on")
+        if self.borrower is None:
+            return
+        with self.read() as connection:
+            restore.must_have_reported(connection, sender.device)
+        self.borrower.top_up(self, wanted, device=sender.device)
+
+    def lend(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+        """Lend what is here. Raises NotAllowed, Unreported."""
+        if wanted.members and sender.role is not Role.VENUE:
+            raise NotAllowed("only a venue node lends on")
         now = self.clock.now_utc()
 
         def lend(connection: Connection) -> LeaseAnswer:
             restore.must_have_reported(connection, sender.device)
-            return stock.lend(connection, wanted, device=sender.device, now=now)
+            return stock.lend(connection, wanted, device=sender.device, now=now, lender=self.lender)
 
         return self.transact(lend)
+
+    def certificate(self, *, sender: KnownDevice) -> CertificateAnswer:
+        """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotFound."""
+        now = self.clock.now_utc()
+        return self.transact(lambda connection: certificates.renew(connection, sender.device, key=self.key, now=now))
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
         def keep(connection: Connection) -> None:

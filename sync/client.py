@@ -24,6 +24,7 @@ from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.nonce import RANDOM_BYTES, answer_to
 from sync.protocol import (
     Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -86,6 +87,8 @@ class Hub(Protocol):
     def release(self, release: ReleaseMessage) -> None: ...
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer: ...
+
+    def certificate(self) -> CertificateAnswer: ...
 
     def telemetry(self, telemetry: Telemetry) -> None: ...
 
@@ -185,6 +188,11 @@ class HttpHub:
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
         return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        return _parsed(
+            CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION})
+        )
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())

@@ -31,6 +31,7 @@ from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
 from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
 from sync.rejoin import rejoin
+from sync.renewal import Renewal
 from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
@@ -49,6 +50,8 @@ LOOK_S = 1.0
 HOUSE_EVERY_S = 30.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
+LAST_WORD_S = 3.0
+"""A device that goes off gives back what it will not sell, if that is done within so long."""
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 TLS_KEY = "tls_key"
 """What health says where something answers that does not hold the hub's TLS key."""
@@ -121,6 +124,7 @@ class News:
     """What this process knows of the line, for the health row. Replaced whole under a lock."""
 
     last_contact: datetime | None = None
+    line: bool = False
     current_at: datetime | None = None
     unsent: int = 0
     rejected: int = 0
@@ -189,6 +193,8 @@ class Shared:
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
+    contact_s: float | None = None
+    """When the hub last answered any thread, by the steady clock."""
 
     def tell(self, **changes: Any) -> News:
         with self.lock:
@@ -215,7 +221,8 @@ class Shared:
             )
 
     def reached(self, hub: HttpHub) -> None:
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+        self.contact_s = self.clock.monotonic_s()
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=round(hub.clock_offset_s, 3))
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
@@ -241,8 +248,7 @@ def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
-    uploader: Uploader | None = None
-    keeper: LeaseKeeper | None = None
+    work = _Pushing()
     not_before_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
@@ -252,20 +258,20 @@ def push(shared: Shared, bell: Doorbell) -> None:
         if now_open is not opened:
             opened = now_open
             shared.tell(journal=opened.problem)
-            uploader = keeper = None
+            work = _Pushing()
             if opened.sound is None and _begin_afresh(shared):
                 continue
-            if opened.sound is not None:
-                uploader, keeper = _carriers(shared, opened.sound, hub)
+            work = _pushing(shared, opened.sound, hub)
         if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
             _count_unsent(shared, opened)
             bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
             continue
         try:
-            if _push_all(shared, uploader, keeper, hub, opened.sound):
-                shared.report_now.set()
+            sent = _push_all(shared, work, hub)
             backoff.succeeded()
             shared.uploads.settled()
+            if sent:
+                shared.report_now.set()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
@@ -273,7 +279,7 @@ def push(shared: Shared, bell: Doorbell) -> None:
             failing, pause_s = True, backoff.failed(error)
             if getattr(error, "retry_after_s", None) is not None:
                 not_before_s = shared.clock.monotonic_s() + pause_s
-            if _push_failed(shared, opened, hub, error):
+            if _not_pushed(shared, error, hub, opened.sound):
                 pause_s = 0.0
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
@@ -281,40 +287,81 @@ def push(shared: Shared, bell: Doorbell) -> None:
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+    if work.keeper is not None:
+        _give_back_at_the_end(work.keeper)
 
 
-def _carriers(shared: Shared, journal: Journal, hub: HttpHub) -> tuple[Uploader, LeaseKeeper | None]:
-    uploader = Uploader(journal, shared.state, hub, clock=shared.clock)
+@dataclass(slots=True)
+class _Pushing:
+    """Who pushes what of a sound journal; nobody where it is not. `remembered_s`: when the busiest day was last looked at."""
+
+    sound: Journal | None = None
+    uploader: Uploader | None = None
+    keeper: LeaseKeeper | None = None
+    renewal: Renewal | None = None
+    remembered_s: float = float("-inf")
+
+
+def _pushing(shared: Shared, sound: Journal | None, hub: HttpHub) -> _Pushing:
+    if sound is None:
+        return _Pushing()
+    uploader = Uploader(sound, shared.state, hub, clock=shared.clock)
     if shared.identity.role is not Role.KIOSK:
-        return uploader, None
-    return uploader, LeaseKeeper(journal, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+        return _Pushing(sound, uploader)
+    keeper = LeaseKeeper(sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+    return _Pushing(sound, uploader, keeper, Renewal(sound, shared.identity, hub, clock=shared.clock))
 
 
-def _push_failed(shared: Shared, opened: Opened, hub: HttpHub, error: HubUnreachable | HubRefused) -> bool:
-    """What the others are told and what is to be done about it. Whether to go on at once: the hub only wants to be told something first."""
+def _not_pushed(shared: Shared, error: HubUnreachable | HubRefused, hub: HttpHub, sound: Journal | None) -> bool:
+    """Whether the push goes on at once, because it is clear what the hub wants first."""
     if isinstance(error, HubUnreachable):
         shared.uploads.failed()
-        _not_reached(shared, "push", error, hub)
-        return False
-    shared.uploads.settled()  # there is nothing to wait for
-    if error.error == "unreported":
+    else:
+        shared.uploads.settled()  # there is nothing to wait for
+    if isinstance(error, HubRefused) and error.error == "unreported":
         shared.rejoin_now.set()
         return True
     _not_reached(shared, "push", error, hub)
-    if error.error == "chain_fork":
-        _mark_forked(shared, opened.sound)
+    if isinstance(error, HubRefused) and error.error == "chain_fork":
+        _mark_forked(shared, sound)
         _begin_afresh(shared)
     return False
 
 
-def _push_all(
-    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub, sound: Journal | None
-) -> bool:
-    """Everything that waits: operations, what a restored hub must know, leases. Whether any operation was answered."""
-    sent_any = False
+def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
+    """This device goes off. Where its program was closed before, others may sell what it held; where the line is gone, nothing is given
+    back that nobody would hear of.
+    """
+    try:
+        if keeper.step(closing=True):
+            log.info("leases_returned")
+    except (HubUnreachable, HubRefused) as error:
+        log.info("leases_not_returned", error=str(error))
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+
+
+def _push_all(shared: Shared, work: _Pushing, hub: HttpHub) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases, the certificate. Whether any operation was answered."""
+    keeper = work.keeper
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
-    while uploader is not None and not shared.stop.is_set():
+    sent = work.uploader is not None and _push_operations(shared, work.uploader, hub)
+    if work.sound is not None and shared.rejoin_now.is_set():
+        again = rejoin(work.sound, hub)
+        shared.rejoin_now.clear()
+        log.warning("rejoined", sent_again=again)
+    if keeper is not None:
+        _keep_leases(shared, work, keeper, hub)
+    if work.renewal is not None and work.renewal.step():
+        log.info("certificate_renewed")
+    return sent
+
+
+def _push_operations(shared: Shared, uploader: Uploader, hub: HttpHub) -> bool:
+    """Whether any operation was answered."""
+    sent_any = False
+    while not shared.stop.is_set():
         sent = uploader.step()
         if not sent.operations:
             break
@@ -323,15 +370,20 @@ def _push_all(
         shared.reached(hub)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
-    if uploader is not None and sound is not None and shared.rejoin_now.is_set():
-        again = rejoin(sound, hub)
-        shared.rejoin_now.clear()
-        log.warning("rejoined", sent_again=again)
-    if keeper is not None and keeper.step():
+    return sent_any
+
+
+def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper, hub: HttpHub) -> None:
+    if shared.contact_s is not None:
+        keeper.heard(shared.contact_s)  # whichever thread heard it: what is returned now somebody will sell
+    while not shared.stop.is_set() and keeper.step():
         shared.reached(hub)
+        shared.worked("push")
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
-    return sent_any
+    if shared.clock.monotonic_s() > work.remembered_s + shared.settings.telemetry_s:
+        keeper.remember_peak()
+        work.remembered_s = shared.clock.monotonic_s()
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:
@@ -539,6 +591,8 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
 
 def _not_reached(shared: Shared, who: str, error: Exception, hub: HttpHub) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubUnreachable | HubKeyWrong):
+        shared.tell(line=False)
     if isinstance(error, HubKeyWrong):
         word = TLS_KEY
         hub.expect(shared.state.hub_pins(shared.identity))  # the other thread may have heard of a new key meanwhile
@@ -576,6 +630,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         stops=stops,
         facts={
             "last_contact": None if news.last_contact is None else news.last_contact.isoformat(),
+            "line": news.line,
             "age_s": None if age_s is None else round(age_s, 1),
             "unsent": news.unsent,
             "rejected": news.rejected,
@@ -599,7 +654,7 @@ def _apart(news: News, now: datetime) -> bool:
 
 
 def run(settings: Settings) -> int:
-    """The process: starts both threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
+    """The process: starts the threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
     state, clock = StateDir(settings.state_dir), SystemClock()
     identity = state.identity()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -621,8 +676,12 @@ def run(settings: Settings) -> int:
             ("pull", lambda: pull(shared)),
             ("report", lambda: report(shared, board)),
         )
-        for name, work in threads:
-            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
+        started = [
+            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True)
+            for name, work in threads
+        ]
+        for thread in started:
+            thread.start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
@@ -641,6 +700,8 @@ def run(settings: Settings) -> int:
             shared.stop.wait(LOOK_S)
         notify.stopping()
         log.info("stopping")
+        shared.ring(SYNC_BELL)
+        started[0].join(LAST_WORD_S)
     board.close()
     return 1 if failed.is_set() else 0
 

@@ -31,6 +31,7 @@ from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, Ta
 from sync.protocol import (
     CURSOR_SCHEMA,
     Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -169,6 +170,11 @@ class LocalHub:
         message = LeaseRequest.from_json(json.dumps(wanted.to_row()))
         answer = self._call(lambda: self.node.lease(message, sender=sender))
         return LeaseAnswer.from_json(json.dumps(answer.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        sender = self._sender()
+        answer = self._call(lambda: self.node.certificate(sender=sender))
+        return CertificateAnswer.from_json(json.dumps(answer.to_row()))
 
     def telemetry(self, telemetry: Telemetry) -> None:
         sender = self._sender()

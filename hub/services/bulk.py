@@ -7,6 +7,7 @@ admissions, refusals, releases, and kinds of a later version.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from hub.services import feed, ledger
+from hub.services import certificates, feed, ledger, reckoning
 from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import ACCEPTED, KEPT, Outcome, payment_row, sale_rows
@@ -35,11 +36,11 @@ from hub.tables import (
 )
 from sync.claim import UNITS_MAX
 from sync.conflict import CountedUse, conflicts
-from sync.operation import Admission, Mode, Operation, Refusal, Release, Sale, UnknownKind
+from sync.operation import Admission, Mode, Operation, Refusal, Release, Sale, SaleReversed, UnknownKind
 from sync.protocol import Answer, Status
 from sync.state import Role
 from tickets.admission import Reason
-from tickets.ids import OpId, TicketId
+from tickets.ids import Kid, OpId, TicketId
 from tickets.ids import op_id as parse_op_id
 from tickets.ids import order_id as parse_order_id
 from tickets.ids import ticket_id as parse_ticket_id
@@ -101,6 +102,20 @@ class _Pending:
     touched_used: list[bytes] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Spent:
+    """What a segment's sales took, and is not reckoned yet."""
+
+    slots: set[str] = field(default_factory=set)
+    tickets: Counter[Kid] = field(default_factory=Counter)
+
+    def reckon(self, connection: Connection, *, now: datetime) -> None:
+        reckoning.after_sales(connection, self.slots, now=now)
+        certificates.count(connection, self.tickets, now=now)
+        self.slots.clear()
+        self.tickets.clear()
+
+
 def take(
     connection: Connection,
     items: Sequence[Item],
@@ -114,13 +129,15 @@ def take(
     nothing of this may stay.
     """
     look_up_by_index(connection)
+    _lock_slots(connection, items)
+    spent = _Spent()
     answers: list[Answer] = []
     slow, start = 0, 0
     while start < len(items):
         if slow >= NOT_PLAIN_MAX:
             answers.extend(one(item) for item in items[start:])
             break
-        plan = _Plan(connection, items[start:], incarnation=incarnation, sender=sender, now=now)
+        plan = _Plan(connection, items[start:], spent, incarnation=incarnation, sender=sender, now=now)
         for item in items[start:]:
             outcome = plan.decide(item)
             if outcome is None:
@@ -129,18 +146,45 @@ def take(
         plan.write()
         start = len(answers)
         if start < len(items):
+            if isinstance(items[start].what, SaleReversed):
+                spent.reckon(connection, now=now)  # what was sold too much is told, though some of it comes back now
             answers.append(one(items[start]))
             start, slow = start + 1, slow + 1
+    spent.reckon(connection, now=now)
     return answers
+
+
+def _lock_slots(connection: Connection, items: Sequence[Item]) -> None:
+    """All slots that the segment's sales and reversals are of, before any ticket: whatever is sold of them comes in their order."""
+    slots: set[str] = set()
+    turned: set[bytes] = set()
+    for item in items:
+        match item.what:
+            case Sale(lines=lines):
+                slots.update(line.slot for line in lines if line.slot is not None)
+            case SaleReversed(order=text) if (order_id := _id_or_none(parse_order_id, text)) is not None:
+                turned.add(order_id)
+            case _:
+                pass
+    rows = select_in(connection, [order_line.c.slot], order_line.c.order, turned)
+    reckoning.lock_all(connection, [*slots, *(row.slot for row in rows)])
 
 
 class _Plan:
     """What the database knows of the operations at hand, and what they make of it."""
 
     def __init__(
-        self, connection: Connection, items: Sequence[Item], *, incarnation: int, sender: KnownDevice, now: datetime
+        self,
+        connection: Connection,
+        items: Sequence[Item],
+        spent: _Spent,
+        *,
+        incarnation: int,
+        sender: KnownDevice,
+        now: datetime,
     ) -> None:
         self._connection, self._incarnation, self._sender = connection, incarnation, sender
+        self._spent = spent
         self._now, self._received = now, stamp(now)
         self._pending = _Pending()
         self._caps: dict[tuple[int, int, str], int] = {}
@@ -400,6 +444,8 @@ class _Plan:
         )
         pending.tickets.extend(rows.tickets)
         pending.touched_tickets.extend(ids)
+        self._spent.slots.update(line.slot for line in what.lines if line.slot is not None)
+        self._spent.tickets.update(Kid(row["kid"]) for row in rows.tickets)
         return ACCEPTED
 
     def write(self) -> None:

@@ -91,7 +91,11 @@ FEEDS: Mapping[str, _Feed] = {
     "slot": _Feed(
         slot,
         slot.c.slot,
-        [*_plain(slot, "slot product starts_at ends_at capacity"), ("free", slot.c.capacity - slot.c.leased, False)],
+        [
+            *_plain(slot, "slot product starts_at ends_at capacity"),
+            ("free", slot.c.free + slot.c.at_risk + slot.c.upstream_free, False),
+            *_plain(slot, "wanted state"),
+        ],
     ),
     "ticket": _Feed(
         ticket,

@@ -21,7 +21,7 @@ from hub.database import is_postgresql
 from hub.errors import HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import chores, office_routes, sync_routes
+from hub.web import chores, office_routes, stock_routes, sync_routes
 from hub.web.access import SignInFirst
 from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
@@ -98,6 +98,7 @@ def create_app(
     app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
     app.include_router(office_routes.router)
+    app.include_router(stock_routes.router)
     app.router.routes.extend(sync_routes.HOT)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 

@@ -15,7 +15,16 @@ from sync import protocol
 from sync.chain import SEGMENT_OPERATIONS_MAX
 from sync.claim import UNITS_MAX
 from sync.operation import BODY_BYTES_MAX, ReleaseReason
-from sync.protocol import BLOCK_LENGTHS, CURSOR_CHARS_MAX, PAGE_ROWS_MAX, WAIT_S_MAX, Status
+from sync.protocol import (
+    BLOCK_LENGTHS,
+    CURSOR_CHARS_MAX,
+    LEASE_UNITS_MAX,
+    LENDERS_MAX,
+    MEMBERS_MAX,
+    PAGE_ROWS_MAX,
+    WAIT_S_MAX,
+    Status,
+)
 from sync.snapshot import CONTENT_BYTES_MAX, MANIFEST_CHARS_MAX, PACKED_BYTES_MAX, SNAPSHOT, NoSnapshot
 from sync.snapshot import WAIT_S_MAX as SNAPSHOT_WAIT_S_MAX
 from sync.state import Role
@@ -56,6 +65,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+UNITS = _count(LEASE_UNITS_MAX)
 INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
@@ -103,6 +113,7 @@ SCHEMAS: dict[str, Schema] = {
             "cursor": _text(CURSOR_CHARS_MAX),
             "more": {"type": "boolean"},
             "at": INSTANT,
+            "schema": _count(1_000, 1),
             "tables": _list(
                 _object(
                     {
@@ -180,17 +191,46 @@ SCHEMAS: dict[str, Schema] = {
         {
             "protocol": VERSION,
             "incarnation": _count((1 << 32) - 1),
-            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 2_000),
+            "slots": _list(_ref("SlotWish"), 2_000),
             "blocks": _list(_object({"length": {"enum": list(BLOCK_LENGTHS)}, "count": _count(1_000)}), 2),
-        }
+        },
+        {"members": _list(DEVICE, MEMBERS_MAX)},
+        "`members`: the kiosks that a venue node lends on to.",
+    ),
+    "SlotWish": _object(
+        {"slot": _text(64), "more": UNITS},
+        {
+            "lent": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
+            "returned": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
+            "urgent": {"type": "boolean"},
+        },
+        "What a device was lent and has returned in total, by lender; `more`: so many on top. `urgent`: a guest stands there.",
     ),
     "LeaseAnswer": _object(
         {
             "protocol": VERSION,
             "at": INSTANT,
-            "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
-            "blocks": _list(_BLOCK),
-        }
+            "slots": _list(
+                _object(
+                    {"slot": _text(), "quantity": _count(), "free": _count()}, {"returned": _count(), "back": _count()}
+                )
+            ),
+            "blocks": _list(_ref("Block")),
+        },
+        {"lender": _text(64)},
+        "`quantity` and `returned` are this lender's totals; `back`: so many a person took back, to be returned.",
+    ),
+    "Block": _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)}),
+    "CertificateAnswer": _object({"protocol": VERSION, "certificate": _text(8192), "signature": _hex(64)}),
+    "Rejoin": _object(
+        {
+            "protocol": VERSION,
+            "incarnation": _count((1 << 32) - 1),
+            "acknowledged": _count(),
+            "slots": _list(_ref("SlotWish"), 5_000),
+            "blocks": _list(_ref("Block"), 2_000),
+        },
+        about="All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
     ),
     "Telemetry": _object(
         {
@@ -213,22 +253,6 @@ SCHEMAS: dict[str, Schema] = {
         },
         {"sequence": _count()},
         "The latest is the one with the highest (`at`, `sequence`); a device that counts none sends 0.",
-    ),
-    "Rejoin": _object(
-        {
-            "protocol": VERSION,
-            "incarnation": _count((1 << 32) - 1),
-            "acknowledged": _count(),
-            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 5_000),
-            "blocks": _list(
-                _object(
-                    {"length": {"enum": list(BLOCK_LENGTHS)}, "first": _count(), "last": _count()},
-                    {"until": _maybe(INSTANT)},
-                ),
-                2_000,
-            ),
-        },
-        about="What a device holds: how far its operations were acknowledged, and all that this incarnation was lent.",
     ),
     "Rejoined": _object(
         {"protocol": VERSION, "known_seq": _count()},
@@ -268,8 +292,8 @@ ERRORS: dict[str, str] = {
     "400": "message, bad_request: a bug on one side",
     "401": "unsigned, signature, device_unknown, revoked, replayed; nonce: sign again over the one in this answer",
     "403": "token (enrolment), not_allowed (another role's call)",
-    "404": "snapshot_gone: ask for the newest",
-    "409": "chain_gap (known_seq), chain_fork, epoch",
+    "404": "not_found; snapshot_gone: ask for the newest",
+    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: this hub was restored, say first what you hold",
     "410": "cursor_gone: begin again without a cursor",
     "413": "too_large",
     "422": "segment: its chain or signature does not hold",
@@ -394,21 +418,28 @@ CALLS: dict[str, dict[str, Schema]] = {
         "post": _call(
             "Hold stock and short ids, as totals",
             who=Who.DEVICE,
-            roles=(Role.KIOSK,),
+            roles=(Role.KIOSK, Role.VENUE),
             body="LeaseRequest",
             answer="LeaseAnswer",
+            errors="409",
+        )
+    },
+    protocol.CERTIFICATE: {
+        "post": _call(
+            "The caller's selling key, certified anew where its certificate comes to an end",
+            who=Who.DEVICE,
+            roles=(Role.KIOSK,),
+            answer="CertificateAnswer",
+            errors="404",
+        )
+    },
+    protocol.REJOIN: {
+        "post": _call(
+            "Say what a device holds, to a hub that was restored", who=Who.DEVICE, body="Rejoin", answer="Rejoined"
         )
     },
     protocol.TELEMETRY: {
         "post": _call("How a device is; the latest counts", who=Who.DEVICE, body="Telemetry", answer="Done")
-    },
-    protocol.REJOIN: {
-        "post": _call(
-            "Tell a restored hub what this device holds",
-            who=Who.DEVICE,
-            body="Rejoin",
-            answer="Rejoined",
-        )
     },
     SNAPSHOT: {
         "get": _call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -40,6 +41,7 @@ router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
 Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
 Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
+Borrower = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
 
 
 @router.post(protocol.ENROL, dependencies=[Depends(Anyone())])
@@ -131,10 +133,18 @@ HOT = (
 
 
 @router.post(protocol.LEASE)
-async def lease(request: Request, call: Kiosk) -> dict[str, Any]:
+async def lease(request: Request, call: Borrower) -> dict[str, Any]:
     wanted = LeaseRequest.from_json(call.body)
     node = node_of(request)
-    return (await lanes_of(request).run(Rank.UPLOAD, lambda: node.lease(wanted, sender=call.sender))).to_row()
+    if node.borrower is not None:
+        await asyncio.to_thread(lambda: node.borrow(wanted, sender=call.sender))
+    return (await lanes_of(request).run(Rank.UPLOAD, lambda: node.lend(wanted, sender=call.sender))).to_row()
+
+
+@router.post(protocol.CERTIFICATE)
+async def certificate(request: Request, call: Kiosk) -> dict[str, Any]:
+    node = node_of(request)
+    return (await lanes_of(request).run(Rank.REST, lambda: node.certificate(sender=call.sender))).to_row()
 
 
 @router.post(protocol.TELEMETRY)

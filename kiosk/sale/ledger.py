@@ -26,6 +26,7 @@ from kiosk.sale.tables import create as create_sale
 from kiosk.sale.tables import sale_order
 from printer import spool
 from printer.document import Document
+from sync import granted
 from sync.journal import Journal
 from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed
 from tickets.business_day import BusinessDay
@@ -102,6 +103,26 @@ class Ledger:
         """The first write of a run: from here on the spool prints only what this run puts down or rules on."""
         with self.journal.write() as connection:
             spool.announce_boot(connection, self.boot, now=self._clock.now_utc())
+            stock.say_selling(connection, is_open=True, now=self._clock.now_utc())
+
+    def close(self) -> None:
+        """The last write of a run that was told to stop: what it has not sold may be given back."""
+        with self.journal.write() as connection:
+            stock.say_selling(connection, is_open=False, now=self._clock.now_utc())
+
+    def wish(self, order_id: OrderId, counts: Mapping[str, int]) -> None:
+        """A guest wants more than the leases have."""
+        with self.journal.write() as connection:
+            stock.wish(connection, order_id.hex(), counts, now=self._clock.now_utc())
+
+    def has(self, order_id: OrderId, counts: Mapping[str, int]) -> bool:
+        """Whether the leases have these now, for this order."""
+        with self.journal.read() as connection:
+            leases = {lease.slot.slot: lease for lease in granted.slot_leases(connection)}
+            return all(
+                slot in leases and stock.left(connection, leases[slot], besides=order_id.hex()) >= count
+                for slot, count in counts.items()
+            )
 
     def hold(self, order_id: OrderId, counts: Mapping[str, int]) -> None:
         """Hold exactly these slots for a guest who is choosing. Raises StockGone, NotReady."""
@@ -124,7 +145,7 @@ class Ledger:
         day: BusinessDay,
         papers: Callable[[str, datetime, Sequence[IssuedTicket]], Sequence[Document]],
     ) -> Prepared:
-        """Number the order, hold its stock and sign its tickets. Raises StockGone, NoShortIds or NotReady; then nothing is kept."""
+        """Number the order, hold its stock and sign its tickets. Raises StockGone; then nothing is kept."""
         now = self._clock.now_utc()
         today, ref = day.of(now), order_id.hex()
         six, nine = digits_needed(order, sold_at=now, day=day)
@@ -133,7 +154,7 @@ class Ledger:
             earlier = connection.execute(_ORDER, {"order": ref}).first()  # a declined card, and another one now
             counter = earlier.counter if earlier is not None else numbers.next_counter(connection, today)
             number = earlier.number if earlier is not None else numbers.order_number(self.label, today, counter)
-            sixes, nines = numbers.take_short_ids(connection, ref, six=six, nine=nine)
+            sixes, nines = numbers.take_short_ids(connection, ref, six=six, nine=nine, random_bytes=self._random_bytes)
             row = {
                 "order": ref,
                 "number": number,

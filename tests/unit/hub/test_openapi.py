@@ -24,6 +24,7 @@ from sync.protocol import (
     Answer,
     Answers,
     BlockGrant,
+    CertificateAnswer,
     Enrolled,
     EnrolRequest,
     LeaseAnswer,
@@ -34,6 +35,7 @@ from sync.protocol import (
     ReleaseMessage,
     SignedText,
     SlotGrant,
+    SlotWish,
     Status,
     TableRows,
     Telemetry,
@@ -44,7 +46,9 @@ from sync.snapshot import Manifest, NoSnapshot, SignedManifest
 from sync.state import Role
 from tests.hubkit import Device
 from tickets.admission import Denied, Granted, Passage, Reason, Use
+from tickets.ids import DeviceId
 
+WISH = SlotWish("s", 10, {"hub": 20}, {"hub": 3}, urgent=True)
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 DOCUMENT = json.loads(json.dumps(openapi.document()))
 
@@ -110,7 +114,6 @@ MESSAGES: list[tuple[str, Any]] = [
     ("Problem", Problem("busy", "later").to_row()),
     ("Problem", Problem("epoch", "another arbiter rules", epoch=3).to_row()),
     ("Reign", {"protocol": 1, "epoch": 2, "rules": False}),
-    ("Rejoin", Rejoin(2, 17, (("s", 10),), (BlockGrant(6, 1, 99, NOW),)).to_row()),
     ("Rejoined", {"protocol": 1, "known_seq": 17}),
     (
         "EnrolRequest",
@@ -144,12 +147,13 @@ MESSAGES: list[tuple[str, Any]] = [
         ),
     ),
     ("Release", ReleaseMessage(b"o" * 16, b"f" * 16, ReleaseReason.NOT_PASSED, "A", NOW).to_row()),  # type: ignore[arg-type]
-    ("LeaseRequest", LeaseRequest(1, (("s", 10),), ((6, 3), (8, 0))).to_row()),
+    ("LeaseRequest", LeaseRequest(1, (WISH,), ((6, 3), (8, 0)), (DeviceId(b"m" * 16),)).to_row()),
+    ("CertificateAnswer", CertificateAnswer("{}", b"s" * 64).to_row()),
+    ("Rejoin", Rejoin(2, 7, (WISH,), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9))).to_row()),
     (
         "LeaseAnswer",
         LeaseAnswer((SlotGrant("s", 10, 3),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9)), NOW).to_row(),
     ),
-    ("Rejoin", Rejoin(1, 7, (("s", 10),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9))).to_row()),
     ("SnapshotAnswer", snapshot.answer_to_row(SignedManifest.sign(MANIFEST, Ed25519PrivateKey.generate()))),
     ("SnapshotAnswer", snapshot.answer_to_row(NoSnapshot.BUILDING)),
     ("SnapshotManifest", json.loads(MANIFEST.to_text())),
@@ -183,7 +187,7 @@ def test_a_real_segment_fits(kiosk: Device) -> None:
 
 
 def test_every_schema_is_tried() -> None:
-    tried = {name for name, _ in MESSAGES} | {"Segment", "Done"}
+    tried = {name for name, _ in MESSAGES} | {"Segment", "Done", "SlotWish", "Block"}
     assert tried == set(DOCUMENT["components"]["schemas"])
 
 

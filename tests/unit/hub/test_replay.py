@@ -18,7 +18,7 @@ from hub.web.app import create_app
 from sync import hop, protocol
 from sync.nonce import answer_to
 from sync.operation import ReleaseReason
-from sync.protocol import LeaseRequest, ReleaseMessage, Telemetry, segment_to_row
+from sync.protocol import LeaseRequest, ReleaseMessage, SlotWish, Telemetry, segment_to_row
 from tests.hubkit import Device, open_some_slots, seeded
 from tickets.clock import FixedClock
 
@@ -68,7 +68,7 @@ def test_a_replay_at_another_worker_changes_nothing(
         (kiosk, "POST", protocol.OPERATIONS, segment_to_row(segment)),
         (gate, "POST", protocol.CLAIM, json.loads(claim.to_json())),
         (gate, "POST", protocol.RELEASE, release.to_row()),
-        (kiosk, "POST", protocol.LEASE, LeaseRequest(1, ((slot, 3),), ((6, 1),)).to_row()),
+        (kiosk, "POST", protocol.LEASE, LeaseRequest(1, (SlotWish(slot, more=3),), ((6, 1),)).to_row()),
         (kiosk, "POST", protocol.TELEMETRY, Telemetry(clock.now_utc(), "test", 0).to_row()),
         (gate, "GET", protocol.CHANGES, None),
     ]

@@ -18,7 +18,7 @@ from sync.chain import ZERO_HASH, Segment, cut
 from sync.errors import HubRefused
 from sync.journal import operation as journal_operation
 from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed, to_body
-from sync.protocol import LeaseRequest, Status
+from sync.protocol import LeaseRequest, SlotWish, Status
 from sync.upload import Uploader
 from tests.hubkit import Device, open_some_slots, seeded
 from tickets.clock import FixedClock
@@ -213,12 +213,12 @@ def test_leases_name_totals_and_belong_to_an_incarnation(kiosk: Device, node: Hu
     with node.read() as connection:
         slot = connection.scalars(select(tables.slot.c.slot)).first()
     assert slot is not None
-    wanted = LeaseRequest(1, ((slot, 10), ("no such slot", 5)), ((6, 2),))
+    wanted = LeaseRequest(1, (SlotWish(slot, 10), SlotWish("no such slot", 5)), ((6, 2),))
     first = kiosk.hub.lease(wanted)
     assert kiosk.hub.lease(wanted) == first, "a doubled request changes nothing"
     assert [(item.quantity, item.free) for item in first.slots] == [(10, 5)]
     assert [(item.first, item.last) for item in first.blocks] == [(0, 999), (1000, 1999)]
-    anew = kiosk.hub.lease(LeaseRequest(2, ((slot, 10),), ((6, 1),)))
+    anew = kiosk.hub.lease(LeaseRequest(2, (SlotWish(slot, 10),), ((6, 1),)))
     assert [(item.quantity, item.free) for item in anew.slots] == [(5, 0)], (
         "what the last one may have sold is not lent twice"
     )

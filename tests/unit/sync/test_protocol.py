@@ -35,7 +35,9 @@ MESSAGES = [
     SignedText('{"x":"券"}', b"s" * 64),
     Page("cursor", True, (TableRows("ticket", ("ticket", "uses"), (("aa", 1), ("bb", 0)), ("cc",)),), AT),
     ReleaseMessage(b"o" * 16, b"p" * 16, ReleaseReason.NOT_PASSED, "A", AT),
-    LeaseRequest(1, (("s", 10),), ((6, 1), (8, 2))),
+    LeaseRequest(1, (protocol.SlotWish("s", 10, {"hub": 3}, {"hub": 1}, urgent=True),), ((6, 1), (8, 2))),
+    protocol.CertificateAnswer("{}", b"s" * 64),
+    protocol.Rejoin(2, 5, (protocol.SlotWish("s", 0, {"hub": 3}, {"hub": 1}),), (protocol.BlockGrant(6, 0, 999),)),
     LeaseAnswer((protocol.SlotGrant("s", 10, 4),), (protocol.BlockGrant(6, 0, 999),), AT),
     Telemetry(
         AT, "kaisatsu 0.1.0", 3, ({"part": "printer", "state": "ok", "at": AT.isoformat(), "stops": "", "facts": {}},)
