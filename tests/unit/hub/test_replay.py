@@ -87,4 +87,8 @@ def test_a_replay_at_another_worker_changes_nothing(
 
 def _again(node: HubNode) -> Any:
     """The same database through an engine of its own, as another process has it."""
-    return open_database(node.engine.url.render_as_string(hide_password=False))
+    if node.engine.dialect.name == "postgresql":
+        return open_database(node.engine.url.render_as_string(hide_password=False))
+    with node.engine.connect() as connection:
+        file = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
+    return open_database(f"sqlite:///{file}")
