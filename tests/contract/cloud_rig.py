@@ -1,0 +1,140 @@
+"""A payment service's emulator as a process of its own, its ledger, and a driver that can be killed at any exchange with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from kiosk.payment import Evidence, Outcome, PayRequest, Terminal
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 20.0
+AGAIN = {"terminal_absent", "terminal_link", "terminal_silent", "terminal_busy", "in_progress"}
+
+
+@dataclass
+class Service:
+    """`python -m emulators NAME`, with its ledger in a file."""
+
+    name: str
+    ledger_file: Path
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self, *options: str) -> Service:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "emulators", self.name, "--ledger", str(self.ledger_file), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+            cwd=ROOT,
+        )
+        self.url = self.wait_for("listening")["url"]
+        return self
+
+    def wait_for(self, event: str, **values: Any) -> dict[str, Any]:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(PATIENCE_S, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                told = json.loads(line)
+                if told["event"] == event and all(told.get(name) == value for name, value in values.items()):
+                    return told
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"the service ended without {event} {values}")
+
+    def do(self, **command: Any) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        self.wait_for("done", do=command["do"])
+
+    def fault(self, spec: str) -> None:
+        self.do(do="fault", spec=spec)
+
+    def heal(self, name: str) -> None:
+        self.do(do="heal", fault=name)
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.communicate(timeout=10)
+            self.process = None
+
+    def entries(self, event: str | None = None) -> list[dict[str, Any]]:
+        text = self.ledger_file.read_text() if self.ledger_file.exists() else ""
+        return [row for row in map(json.loads, text.splitlines()) if event in (None, row["event"])]
+
+    def charged(self) -> int:
+        """The service's own sum: captured less given back."""
+        taken = sum(row["amount"] for row in self.entries("captured"))
+        return taken - sum(row["amount"] for row in self.entries("refunded"))
+
+    def standing(self) -> int:
+        """Authorised, neither captured nor cancelled: what is still held on a guest's card."""
+        ended = {row["payment"] for event in ("captured", "cancelled") for row in self.entries(event)}
+        return sum(row["amount"] for row in self.entries("authorised") if row["payment"] not in ended)
+
+
+class Cut(requests.Session):
+    """Kills this process with SIGKILL just before the n-th request leaves, or just after its answer came; n counts from 1."""
+
+    def __init__(self, n: int, *, after: bool) -> None:
+        super().__init__()
+        self._left = n
+        self._after = after
+
+    def send(self, request: Any, **options: Any) -> Any:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            os.kill(os.getpid(), 9)
+        answer = super().send(request, **options)
+        if self._left == 0:
+            os.kill(os.getpid(), 9)
+        return answer
+
+
+def in_a_victim(work: Callable[[], None]) -> bool:
+    """Run `work` in a forked process; True if it was killed on the way, False if it came to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def asked(terminal: Terminal, request: PayRequest, seen: Evidence | None = None, *, times: int = 40) -> Evidence:
+    """Ask as recovery does, from what the journal would hold, until the answer is one."""
+    kept = PayRequest.from_json(request.to_json())
+    seen = None if seen is None else Evidence.from_json(seen.to_json())
+    for _ in range(times):
+        found = terminal.query(kept, seen=seen)
+        if found.outcome is not Outcome.IN_PROGRESS and found.code not in AGAIN:
+            return found
+        threading.Event().wait(0.02)
+    return found
+
+
+def agrees(service: Service, evidence: Evidence, amount: int) -> None:
+    """The evidence is proven, and it is what the service's ledger holds."""
+    proven = evidence.outcome is Outcome.APPROVED_FINAL or evidence.outcome.is_proven_uncharged
+    assert proven, (evidence.outcome, evidence.code, evidence.raw)
+    assert service.charged() == (amount if evidence.outcome is Outcome.APPROVED_FINAL else 0), evidence.code
