@@ -104,6 +104,9 @@ class Faults:
     def heal(self, name: str) -> None:
         self._waiting = [fault for fault in self._waiting if fault.name != name]
 
+    def clear(self) -> None:
+        self._waiting = []
+
     def take(self, name: str) -> Fault | None:
         """A fault of the device that is due now; used up unless it lasts."""
         for fault in self._waiting:

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"{web.GRAMMAR}\n{service.GRAMMAR}\n\noperations: {', '.join(ROUTES)}\n\ncommands on standard input, a line each:"
         '\n  {"do": "tap", "brand": "VISA"}, {"do": "cancel"}, {"do": "decline"} (with --attended),'
-        '\n  {"do": "settle-refunds"}, {"do": "fault", "spec": SPEC}, {"do": "heal", "fault": NAME}'
+        '\n  {"do": "settle-refunds"}, {"do": "reset"}, {"do": "fault", "spec": SPEC}, {"do": "heal", "fault": NAME}'
     )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", default="127.0.0.1:0", help="port 0 takes a free one (default)"
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", metavar="SPEC", action="append", default=[], help="see below; repeatable")
     parser.add_argument("--token", default="emulated-token", help="the access token (default emulated-token)")
     parser.add_argument("--location", default="L1EMULATED", help="(default L1EMULATED)")
-    parser.add_argument("--device", default="D1EMULATED", help="(default D1EMULATED)")
+    parser.add_argument("--device", dest="device_id", default="D1EMULATED", help="(default D1EMULATED)")
     parser.add_argument("--pause-ms", type=int, default=1500, help="until the guest has paid (default 1500)")
     parser.add_argument(
         "--speed", type=float, default=1.0, help="deadlines and holds run so many times faster (default 1)"
@@ -120,7 +120,7 @@ async def serve(options: argparse.Namespace) -> None:
         faults.add(spec)
     books = Books(options.ledger, events)
     square = Service(
-        books=books, faults=faults, now=faults.now, location_id=options.location, device_id=options.device,
+        books=books, faults=faults, now=faults.now, location_id=options.location, device_id=options.device_id,
         pause_s=options.pause_ms / 1000, attended=options.attended, speed=options.speed,
     )  # fmt: skip
     server = Web(
@@ -133,12 +133,16 @@ async def serve(options: argparse.Namespace) -> None:
                 square.guests.put_nowait(command)
             case "settle-refunds":
                 square.settle_refunds()
+            case "reset":
+                square.reset()
             case "fault":
                 faults.add(str(command.get("spec")))
             case "heal":
                 faults.heal(str(command.get("fault")))
             case _:
-                raise BadSpec(f"unknown command {command}; do: tap, cancel, decline, settle-refunds, fault, heal")
+                raise BadSpec(
+                    f"unknown command {command}; do: tap, cancel, decline, settle-refunds, reset, fault, heal"
+                )
 
     log.info("square listens")
     await web.run(options.listen, server, events, obey)

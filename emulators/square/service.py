@@ -62,6 +62,14 @@ class Service:
     count: int = 0
     late: dict[str, int] = field(default_factory=dict)
 
+    def reset(self) -> None:
+        """A new merchant: nothing is known any more."""
+        for task in self.tasks:
+            task.cancel()
+        for rows in (self.checkouts, self.payments, self.refunds, self.keys, self.late):
+            rows.clear()
+        self.faults.clear()
+
     def _id(self, kind: str) -> str:
         self.count += 1
         return f"{kind}{self.count:06d}EMULATED"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ class Service:
     ledger_file: Path
     process: subprocess.Popen[str] | None = None
     url: str = ""
+    told_before: int = 0
+
+    def fresh(self, *faults: str) -> Service:
+        """The same process as a new merchant, with these faults: a process of its own for each test would cost half a second."""
+        self.do(do="reset")
+        self.told_before = len(self.ledger_file.read_text().splitlines())
+        for spec in faults:
+            self.fault(spec)
+        return self
 
     def start(self, *options: str) -> Service:
         self.process = subprocess.Popen(
@@ -78,7 +88,7 @@ class Service:
 
     def entries(self, event: str | None = None) -> list[dict[str, Any]]:
         text = self.ledger_file.read_text() if self.ledger_file.exists() else ""
-        return [row for row in map(json.loads, text.splitlines()) if event in (None, row["event"])]
+        return [row for row in map(json.loads, text.splitlines()[self.told_before :]) if event in (None, row["event"])]
 
     def charged(self) -> int:
         """The service's own sum: captured less given back."""
@@ -89,6 +99,25 @@ class Service:
         """Authorised, neither captured nor cancelled: what is still held on a guest's card."""
         ended = {row["payment"] for event in ("captured", "cancelled") for row in self.entries(event)}
         return sum(row["amount"] for row in self.entries("authorised") if row["payment"] not in ended)
+
+
+@contextlib.contextmanager
+def services(name: str, folder: Path, *common: str) -> Iterator[Callable[..., Service]]:
+    """`begin("--fault", SPEC, ...)`: a service without history; processes are shared where only faults are asked for."""
+    shared: list[Service] = []
+    own: list[Service] = []
+
+    def begin(*options: str) -> Service:
+        if set(options[::2]) <= {"--fault"}:
+            if not shared or shared[0].process is None:
+                shared[:] = [Service(name, folder / f"shared{len(own)}-{os.urandom(4).hex()}.jsonl").start(*common)]
+            return shared[0].fresh(*options[1::2])
+        own.append(Service(name, folder / f"own{len(own)}.jsonl").start(*common, *options))
+        return own[-1]
+
+    yield begin
+    for service in [*shared, *own]:
+        service.end()
 
 
 class Cut(requests.Session):

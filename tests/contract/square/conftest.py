@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cloud_rig import Service, asked
+from cloud_rig import Service, asked, services
 
 from kiosk.payment import AttemptId, Evidence, Method, OrderRef, PayRequest, Progress
 from kiosk.payment.square import Options, SquareApi, SquareTerminal
@@ -54,20 +54,21 @@ class Till:
         return request, self.terminal.confirm(evidence) if method is Method.CARD else evidence
 
 
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory) -> Iterator[Any]:
+    with services("square", tmp_path_factory.mktemp("square"), "--pause-ms", "20") as begin:
+        yield begin
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Any]:
+def start(processes: Any, tmp_path: Path) -> Any:
     """`start("--fault", ...)`: a service and a driver for it."""
-    services: list[Service] = []
 
     def begin(*options: str, **more: Any) -> Till:
-        service = Service("square", tmp_path / f"ledger{len(services)}.jsonl")
-        services.append(service)
-        service.start("--pause-ms", "20", *options)
+        service = processes(*options)
         token = tmp_path / "token"
         token.write_text(TOKEN + "\n")
         settings = Options(token, "L1EMULATED", "D1EMULATED", base_url=service.url, **{**QUICK, **more})
         return Till(service, settings, SquareTerminal(SquareApi(settings, TOKEN), settings))
 
-    yield begin
-    for service in services:
-        service.end()
+    return begin

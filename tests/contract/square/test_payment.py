@@ -18,14 +18,23 @@ def test_a_card_is_held_until_our_word(start):
     request = till.request()
     held = till.authorise(request)
     assert held.outcome is Outcome.APPROVED_HELD
-    assert (held.amount, held.brand, held.masked_id, held.entry) == (request.amount, "VISA", "************1111", "CONTACTLESS")
+    assert (held.amount, held.brand, held.masked_id, held.entry) == (
+        request.amount,
+        "VISA",
+        "************1111",
+        "CONTACTLESS",
+    )
     assert (till.service.charged(), till.service.standing()) == (0, 3300)
     assert till.terminal.query(request, seen=held).outcome is Outcome.IN_PROGRESS  # in our hands, nobody lets go of it
     proof = till.terminal.confirm(held)
     assert proof.outcome is Outcome.APPROVED_FINAL
     assert till.service.charged() == 3300
     found = till.ask(request, held)
-    assert (found.outcome, found.provider_id, found.amount) == (Outcome.APPROVED_FINAL, proof.provider_id, request.amount)
+    assert (found.outcome, found.provider_id, found.amount) == (
+        Outcome.APPROVED_FINAL,
+        proof.provider_id,
+        request.amount,
+    )
 
 
 def test_a_hold_is_voided(start):
@@ -199,7 +208,10 @@ def test_neither_token_nor_card_stands_in_the_evidence(start):
         ({"colour": 1}, "square: unknown key 'colour'"),
         ({"poll_s": "1"}, "square: key 'poll_s': a number is expected, found '1'"),
         ({"holds_cards": 1}, "square: key 'holds_cards': true or false is expected, found 1"),
-        ({"base_url": "http://connect.squareup.com"}, "square: key 'base_url': 'http://connect.squareup.com': https://"),
+        (
+            {"base_url": "http://connect.squareup.com"},
+            "square: key 'base_url': 'http://connect.squareup.com': https://",
+        ),
         ({"felica": "WAON"}, "square: key 'felica': one of FELICA_ALL"),
         ({"access_token_file": "/nowhere/token"}, "square: key 'access_token_file': /nowhere/token cannot be read"),
     ],
