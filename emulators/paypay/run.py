@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "PayPay's Open Payment API for QR codes: money events as JSON lines on standard output."
     parser.epilog = (
         f"{web.GRAMMAR}\n{service.GRAMMAR}\n\noperations: {', '.join(ROUTES)}\n\ncommands on standard input, a line each:"
-        '\n  {"do": "pay"}, {"do": "walk-away"} (with --attended), {"do": "settle-refunds"}, {"do": "reset"},'
+        '\n  {"do": "pay"}, {"do": "walk-away"} (with --attended), {"do": "tell"} (ends a details-lag), {"do": "settle-refunds"}, {"do": "reset"},'
         '\n  {"do": "fault", "spec": SPEC}, {"do": "heal", "fault": NAME}'
     )
     parser.add_argument(
@@ -142,6 +142,8 @@ async def serve(options: argparse.Namespace) -> None:
                 paypay.guests.put_nowait(command)
             case "settle-refunds":
                 paypay.settle_refunds()
+            case "tell":
+                paypay.tell()
             case "reset":
                 paypay.reset()
             case "fault":
@@ -149,7 +151,9 @@ async def serve(options: argparse.Namespace) -> None:
             case "heal":
                 faults.heal(str(command.get("fault")))
             case _:
-                raise BadSpec(f"unknown command {command}; do: pay, walk-away, settle-refunds, reset, fault, heal")
+                raise BadSpec(
+                    f"unknown command {command}; do: pay, walk-away, tell, settle-refunds, reset, fault, heal"
+                )
 
     log.info("paypay listens")
     await web.run(options.listen, server, events, obey)

@@ -9,12 +9,13 @@ from typing import Any
 from emulators.web import Books, Faults
 
 ONCE = {
-    "no-guest", "declined", "wrong-amount", "expired", "paid-at-delete", "paid-at-delete-quietly", "refund-pending",
+    "no-guest", "slow-guest", "declined", "wrong-amount", "expired", "paid-at-delete", "paid-at-delete-quietly", "refund-pending",
     "refund-failed",
 }  # fmt: skip
 LASTING = {"details-lag"}
 GRAMMAR = """ of PayPay (the next code, deletion or refund)
   no-guest              nobody pays the next code
+  slow-guest            the guest takes ten times as long
   declined              its payment ends FAILED
   wrong-amount          it is paid with one yen more than was asked for
   expired               it expires at once: nobody can pay it
@@ -162,6 +163,11 @@ class Service:
             raise Refused(404, "NO_SUCH_REFUND_ORDER", "00200018")
         return self.refunds[name]
 
+    def tell(self) -> None:
+        """Let the details of every payment say what is so."""
+        for code in self.codes.values():
+            code["lag"] = 0
+
     def settle_refunds(self) -> None:
         for refund in self.refunds.values():
             if refund["status"] == "CREATED":
@@ -175,7 +181,7 @@ class Service:
             if guest["do"] != "pay":
                 return
         else:
-            await asyncio.sleep(self.pause_s)
+            await asyncio.sleep(self.pause_s * (10 if self.faults.take("slow-guest") else 1))
         if code["deleted"] or self._epoch_s() >= code["expiryDate"] or code["status"] != "CREATED":
             self.books.write("phone_refused", reference=code["merchantPaymentId"])
             return

@@ -7,6 +7,7 @@ code whose content never reached the screen cannot be paid.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -198,10 +199,8 @@ class PayPayTerminal:
 
     def _never_shown(self, request: PayRequest) -> Evidence:
         """A code may stand at the service, but nobody has seen its content: it cannot be paid. It is called off all the same."""
-        try:
+        with contextlib.suppress(TerminalLinkError):  # it ends by itself
             self._api.cancel(request.attempt_id)
-        except TerminalLinkError:
-            pass  # it ends by itself
         return _plain(Outcome.NOT_CHARGED, "code_not_shown", request)
 
     def _wait(self, request: PayRequest) -> Evidence | None:
