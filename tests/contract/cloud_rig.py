@@ -10,12 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from kiosk.payment import Evidence, Outcome, PayRequest, Terminal
+from kiosk.payment import Evidence, Outcome, PayRequest, Row, State, Terminal, journal, recovery, state_after
+from sync.store import open_engine, reading
+from tickets.clock import FixedClock
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -148,6 +151,52 @@ def in_a_victim(work: Callable[[], None]) -> bool:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
+
+
+AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def sell(database: Path, terminal: Terminal, request: PayRequest, *, give_back: bool) -> None:
+    """One attempt as the sale engine takes it: a synced row before each call, then a row with its answer."""
+    engine = open_engine(database)
+
+    def row(state: State, evidence: Evidence | None = None) -> None:
+        with engine.begin() as connection:
+            journal.append(connection, attempt_id=request.attempt_id, state=state, at=AT, boot="b1", evidence=evidence)
+
+    def after(answer: Evidence) -> State:
+        with reading(engine) as connection:
+            rows = journal.rows(connection, request.attempt_id)
+        state = state_after(rows, answer)
+        row(state, answer)
+        return state
+
+    with engine.begin() as connection:
+        journal.begin(connection, request=request, at=AT, boot="b1")
+    row(State.SENT)
+    answer = terminal.authorise(request, lambda _progress: None)
+    state = after(answer)
+    if state is State.HELD:
+        row(State.CONFIRM_SENT, answer)
+        answer = terminal.confirm(answer)
+        state = after(answer)
+    if state is State.CONFIRMED and give_back:
+        row(State.REVERSAL_SENT, answer)
+        after(terminal.reverse(answer, key=f"{request.attempt_id}/r"))
+
+
+def cleared(database: Path, terminal: Terminal, request: PayRequest) -> Row:
+    """What another process makes of the journal, asked again and again as the kiosk does before it is ready."""
+    engine = open_engine(database)
+    for _ in range(200):
+        recovery.resolve_all(engine, terminal, clock=FixedClock(AT), boot="b2")
+        with reading(engine) as connection:
+            rows = journal.rows(connection, request.attempt_id)
+        if not rows or rows[-1].state is not State.UNKNOWN:
+            break
+        threading.Event().wait(0.01)
+    engine.dispose()
+    return rows[-1]
 
 
 def asked(terminal: Terminal, request: PayRequest, seen: Evidence | None = None, *, times: int = 40) -> Evidence:
