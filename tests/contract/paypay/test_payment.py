@@ -33,6 +33,7 @@ def test_key_and_secret_do_not_show():
     assert "k3y" not in repr(Signer("k3y", "s3cret"))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_official_client_is_understood(start):
     """PayPay's own client library signs and asks; the service takes it as ours."""
     paypayopa = pytest.importorskip("paypayopa", reason="dev requirement paypayopa")
