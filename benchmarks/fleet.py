@@ -269,9 +269,7 @@ def judge(node: HubNode, devices: list[Device]) -> dict[str, int]:
         ):
             kept.setdefault((row.device, row.seq), []).append(row.body)
         uses = {row.op.hex(): row for row in connection.execute(select(tables.used))}
-        charged = Counter(
-            dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).all())
-        )
+        charged = Counter(dict(connection.execute(select(tables.payment.c.op, tables.payment.c.amount_minor)).all()))
         tickets = set(connection.scalars(select(tables.ticket.c.ticket)))
         confirmed = connection.execute(
             select(tables.used.c.ticket, func.sum(tables.used.c.units).label("units"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import ipaddress
 import json
 import os
@@ -25,6 +26,7 @@ from hub.database import open_database, sqlite_path
 from hub.errors import BadRequest, HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, restore, venue
+from hub.services.snapshot import Shelf
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from hub.workers import WORKERS_MAX, WorkOrder, run_workers
@@ -37,6 +39,8 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8200"
 SLOT_DAYS = 8
 ATHLETICS_TIMES = [(hour, minute) for hour in range(9, 17) for minute in (0, 30)]
 ATHLETICS_MINUTES, ATHLETICS_CAPACITY = 30, 20
+
+GC_EVERY = 50_000
 
 log = structlog.get_logger()
 
@@ -63,7 +67,13 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
     """The hub over a database, migrated; its key stands beside a SQLite file unless named. Raises HubError."""
     file = key_file_of(database_url, key_file)
     engine = open_database(database_url)
-    node = HubNode(engine, load_key(file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    node = HubNode(
+        engine,
+        load_key(file, random_bytes=os.urandom),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+        shelf=Shelf((sqlite_path(database_url) or file).with_suffix(".snapshots")),
+    )
     witness.watch(node, file)
     if node.restored is not None:
         log.error("restored", why=node.restored)
@@ -103,7 +113,12 @@ def serve(
         )
     if workers == 1:
         run_server(
-            node, listener, tls=chosen, started=lambda: _listening(listener, secured=secured), on_beat=notify.alive
+            node,
+            listener,
+            database_url=database_url,
+            tls=chosen,
+            started=lambda: _listening(listener, secured=secured),
+            on_beat=notify.alive,
         )
         node.engine.dispose()
         return
@@ -121,12 +136,17 @@ def run_server(
     node: HubNode,
     listener: socket.socket,
     *,
+    database_url: str | None,
     tls: Tls | None,
     started: Callable[[], None],
     on_beat: Callable[[], None],
 ) -> None:
-    """Serve on a listening socket in this process until SIGTERM or SIGINT."""
-    app = create_app(node, on_beat=on_beat)
+    """Serve on a listening socket in this process until SIGTERM or SIGINT; with `database_url` snapshots are built in a process aside."""
+    app = create_app(node, on_beat=on_beat, database_url=database_url)
+    # A segment is some ten thousand small objects without cycles: looking through all of them again and again was 7 % of an upload.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_EVERY)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -446,6 +466,13 @@ def work() -> int:
             if order.tls_cert is None
             else Tls(Path(order.tls_cert), Path(order.tls_key) if order.tls_key else None)
         )
-        run_server(node, line.listener, tls=tls, started=line.ready, on_beat=line.beat)
+        run_server(
+            node,
+            line.listener,
+            database_url=order.database_url,
+            tls=tls,
+            started=line.ready,
+            on_beat=line.beat,
+        )
         node.engine.dispose()
     return 0

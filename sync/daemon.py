@@ -19,16 +19,20 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from sync import room
 from sync.afresh import begin_afresh
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError
+from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError, NewerFile, StoreFull
 from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
 from sync.rejoin import rejoin
+from sync.renewal import Renewal
+from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -43,8 +47,11 @@ HEALTH_PART = "hub"
 UPLOADS_FIRST_S = 60.0
 """So long the feed waits at most for uploads that get through: a revocation must not wait for a backlog without end."""
 LOOK_S = 1.0
+HOUSE_EVERY_S = 30.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
+LAST_WORD_S = 3.0
+"""A device that goes off gives back what it will not sell, if that is done within so long."""
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 TLS_KEY = "tls_key"
 """What health says where something answers that does not hold the hub's TLS key."""
@@ -105,6 +112,8 @@ class JournalWatch:
     def _open(self) -> Opened:
         try:
             journal = open_journal(self._state, clock=self._clock, random_bytes=self._random_bytes)
+        except NewerFile as error:
+            return Opened(sound=None, grants=None, problem=str(error))
         except JournalBroken as error:
             return Opened(sound=None, grants=open_for_grants(self._state), problem=str(error))
         return Opened(sound=journal, grants=journal)
@@ -115,6 +124,7 @@ class News:
     """What this process knows of the line, for the health row. Replaced whole under a lock."""
 
     last_contact: datetime | None = None
+    line: bool = False
     current_at: datetime | None = None
     unsent: int = 0
     rejected: int = 0
@@ -129,6 +139,7 @@ class News:
     refused: str = ""
     journal: str = ""
     clock_offset_s: float = 0.0
+    room: Level = Level.AMPLE
 
 
 class UploadsFirst:
@@ -182,6 +193,8 @@ class Shared:
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
+    contact_s: float | None = None
+    """When the hub last answered any thread, by the steady clock."""
 
     def tell(self, **changes: Any) -> News:
         with self.lock:
@@ -208,7 +221,8 @@ class Shared:
             )
 
     def reached(self, hub: HttpHub) -> None:
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+        self.contact_s = self.clock.monotonic_s()
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=round(hub.clock_offset_s, 3))
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
@@ -234,8 +248,7 @@ def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
-    uploader: Uploader | None = None
-    keeper: LeaseKeeper | None = None
+    work = _Pushing()
     not_before_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
@@ -245,22 +258,20 @@ def push(shared: Shared, bell: Doorbell) -> None:
         if now_open is not opened:
             opened = now_open
             shared.tell(journal=opened.problem)
-            uploader = keeper = None
+            work = _Pushing()
             if opened.sound is None and _begin_afresh(shared):
                 continue
-            if opened.sound is not None:
-                uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
-                if shared.identity.role is Role.KIOSK:
-                    keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+            work = _pushing(shared, opened.sound, hub)
         if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
             _count_unsent(shared, opened)
             bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
             continue
         try:
-            if _push_all(shared, uploader, keeper, hub, opened.sound):
-                shared.report_now.set()
+            sent = _push_all(shared, work, hub)
             backoff.succeeded()
             shared.uploads.settled()
+            if sent:
+                shared.report_now.set()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
@@ -268,34 +279,89 @@ def push(shared: Shared, bell: Doorbell) -> None:
             failing, pause_s = True, backoff.failed(error)
             if getattr(error, "retry_after_s", None) is not None:
                 not_before_s = shared.clock.monotonic_s() + pause_s
-            if isinstance(error, HubUnreachable):
-                shared.uploads.failed()
-            else:
-                shared.uploads.settled()  # there is nothing to wait for
-            if isinstance(error, HubRefused) and error.error == "unreported":
-                shared.rejoin_now.set()
+            if _not_pushed(shared, error, hub, opened.sound):
                 pause_s = 0.0
-            else:
-                _not_reached(shared, "push", error, hub)
-            if isinstance(error, HubRefused) and error.error == "chain_fork":
-                _mark_forked(shared, opened.sound)
-                _begin_afresh(shared)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
             shared.uploads.settled()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+    if work.keeper is not None:
+        _give_back_at_the_end(work.keeper)
 
 
-def _push_all(
-    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub, sound: Journal | None
-) -> bool:
-    """Everything that waits: operations, what a restored hub must know, leases. Whether any operation was answered."""
-    sent_any = False
+@dataclass(slots=True)
+class _Pushing:
+    """Who pushes what of a sound journal; nobody where it is not. `remembered_s`: when the busiest day was last looked at."""
+
+    sound: Journal | None = None
+    uploader: Uploader | None = None
+    keeper: LeaseKeeper | None = None
+    renewal: Renewal | None = None
+    remembered_s: float = float("-inf")
+
+
+def _pushing(shared: Shared, sound: Journal | None, hub: HttpHub) -> _Pushing:
+    if sound is None:
+        return _Pushing()
+    uploader = Uploader(sound, shared.state, hub, clock=shared.clock)
+    if shared.identity.role is not Role.KIOSK:
+        return _Pushing(sound, uploader)
+    keeper = LeaseKeeper(sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+    return _Pushing(sound, uploader, keeper, Renewal(sound, shared.identity, hub, clock=shared.clock))
+
+
+def _not_pushed(shared: Shared, error: HubUnreachable | HubRefused, hub: HttpHub, sound: Journal | None) -> bool:
+    """Whether the push goes on at once, because it is clear what the hub wants first."""
+    if isinstance(error, HubUnreachable):
+        shared.uploads.failed()
+    else:
+        shared.uploads.settled()  # there is nothing to wait for
+    if isinstance(error, HubRefused) and error.error == "unreported":
+        shared.rejoin_now.set()
+        return True
+    _not_reached(shared, "push", error, hub)
+    if isinstance(error, HubRefused) and error.error == "chain_fork":
+        _mark_forked(shared, sound)
+        _begin_afresh(shared)
+    return False
+
+
+def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
+    """This device goes off. Where its program was closed before, others may sell what it held; where the line is gone, nothing is given
+    back that nobody would hear of.
+    """
+    try:
+        if keeper.step(closing=True):
+            log.info("leases_returned")
+    except (HubUnreachable, HubRefused) as error:
+        log.info("leases_not_returned", error=str(error))
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+
+
+def _push_all(shared: Shared, work: _Pushing, hub: HttpHub) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases, the certificate. Whether any operation was answered."""
+    keeper = work.keeper
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
-    while uploader is not None and not shared.stop.is_set():
+    sent = work.uploader is not None and _push_operations(shared, work.uploader, hub)
+    if work.sound is not None and shared.rejoin_now.is_set():
+        again = rejoin(work.sound, hub)
+        shared.rejoin_now.clear()
+        log.warning("rejoined", sent_again=again)
+    if keeper is not None:
+        _keep_leases(shared, work, keeper, hub)
+    if work.renewal is not None and work.renewal.step():
+        log.info("certificate_renewed")
+    return sent
+
+
+def _push_operations(shared: Shared, uploader: Uploader, hub: HttpHub) -> bool:
+    """Whether any operation was answered."""
+    sent_any = False
+    while not shared.stop.is_set():
         sent = uploader.step()
         if not sent.operations:
             break
@@ -304,15 +370,20 @@ def _push_all(
         shared.reached(hub)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
-    if uploader is not None and sound is not None and shared.rejoin_now.is_set():
-        again = rejoin(sound, hub)
-        shared.rejoin_now.clear()
-        log.warning("rejoined", sent_again=again)
-    if keeper is not None and keeper.step():
+    return sent_any
+
+
+def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper, hub: HttpHub) -> None:
+    if shared.contact_s is not None:
+        keeper.heard(shared.contact_s)  # whichever thread heard it: what is returned now somebody will sell
+    while not shared.stop.is_set() and keeper.step():
         shared.reached(hub)
+        shared.worked("push")
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
-    return sent_any
+    if shared.clock.monotonic_s() > work.remembered_s + shared.settings.telemetry_s:
+        keeper.remember_peak()
+        work.remembered_s = shared.clock.monotonic_s()
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:
@@ -397,7 +468,7 @@ def pull(shared: Shared) -> None:
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
     downloader: Downloader | None = None
-    failing = False
+    failing, kept_s = False, float("-inf")
     alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
     while not shared.stop.is_set():
         shared.worked("pull")
@@ -408,19 +479,21 @@ def pull(shared: Shared) -> None:
                 if downloader is not None:
                     downloader.close()
                 opened, downloader = now_open, _downloader(shared, now_open, hub)
+            if downloader is not None and shared.clock.monotonic_s() - kept_s > HOUSE_EVERY_S:
+                kept_s = shared.clock.monotonic_s()
+                _keep_house(shared, downloader, now_open.sound)
             if downloader is None:
                 pause_s = LOOK_S
             else:
-                if not shared.uploads.are_done() and shared.clock.monotonic_s() < alone_s:
-                    shared.ring(SYNC_BELL)
-                    if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
-                        raise HubUnreachable("uploads do not get through")
+                _let_uploads_go_first(shared, until_s=alone_s)
                 alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
                 _pull_once(shared, downloader, hub)
                 backoff.succeeded()
                 if failing:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
+        except StoreFull:
+            pause_s = backoff.failed()  # told where it was found; the line is as it was
         except (HubUnreachable, HubRefused, MessageError) as error:
             failing, pause_s = True, backoff.failed(error)
             _not_reached(shared, "pull", error, hub)
@@ -432,6 +505,14 @@ def pull(shared: Shared) -> None:
             shared.pull_now.clear()
     if downloader is not None:
         downloader.close()
+
+
+def _let_uploads_go_first(shared: Shared, *, until_s: float) -> None:
+    """Raises HubUnreachable where they do not get through: then the feed would not either."""
+    if not shared.uploads.are_done() and shared.clock.monotonic_s() < until_s:
+        shared.ring(SYNC_BELL)
+        if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
+            raise HubUnreachable("uploads do not get through")
 
 
 def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | None:
@@ -459,10 +540,34 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
+        worked=lambda: shared.worked("pull"),
     )
     downloader.open()
     shared.tell(generation=downloader.generation)
     return downloader
+
+
+def _keep_house(shared: Shared, downloader: Downloader, journal: Journal | None) -> None:
+    """See how much room there is, keep the reserve, and let go of what nobody needs any more. Does without the hub."""
+    folder = shared.state.path
+    level = room.level(folder)
+    room.keep_reserve(folder)
+    if level is not shared.news.room:
+        (log.info if level is Level.AMPLE else log.warning)("disk_room", level=level, free_mib=room.free_mib(folder))
+    shared.tell(room=level)
+    if journal is None:
+        return
+    note_covered(journal, downloader.cursors())
+    kept_days = KEPT_DAYS if level is Level.AMPLE else LOW_KEPT_DAYS
+    gone = 0
+    while not shared.stop.is_set():
+        shared.worked("pull")
+        done = prune(journal, now=shared.clock.now_utc(), kept_days=kept_days)
+        gone += done.operations
+        if not done.more:
+            break
+    if gone:
+        log.info("pruned", operations=gone, kept_days=kept_days)
 
 
 def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
@@ -486,6 +591,8 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
 
 def _not_reached(shared: Shared, who: str, error: Exception, hub: HttpHub) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubUnreachable | HubKeyWrong):
+        shared.tell(line=False)
     if isinstance(error, HubKeyWrong):
         word = TLS_KEY
         hub.expect(shared.state.hub_pins(shared.identity))  # the other thread may have heard of a new key meanwhile
@@ -510,6 +617,8 @@ def health(shared: Shared, *, now: datetime) -> Health:
         or news.began_afresh
     ):
         state = State.WARNING
+    if news.room is not Level.AMPLE:
+        state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
     if news.journal:
@@ -521,6 +630,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         stops=stops,
         facts={
             "last_contact": None if news.last_contact is None else news.last_contact.isoformat(),
+            "line": news.line,
             "age_s": None if age_s is None else round(age_s, 1),
             "unsent": news.unsent,
             "rejected": news.rejected,
@@ -534,6 +644,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "refused": news.refused,
             "journal": news.journal,
             "clock_offset_s": news.clock_offset_s,
+            "room": news.room,
         },
     )
 
@@ -543,7 +654,7 @@ def _apart(news: News, now: datetime) -> bool:
 
 
 def run(settings: Settings) -> int:
-    """The process: starts both threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
+    """The process: starts the threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
     state, clock = StateDir(settings.state_dir), SystemClock()
     identity = state.identity()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -565,8 +676,12 @@ def run(settings: Settings) -> int:
             ("pull", lambda: pull(shared)),
             ("report", lambda: report(shared, board)),
         )
-        for name, work in threads:
-            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
+        started = [
+            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True)
+            for name, work in threads
+        ]
+        for thread in started:
+            thread.start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
@@ -585,6 +700,8 @@ def run(settings: Settings) -> int:
             shared.stop.wait(LOOK_S)
         notify.stopping()
         log.info("stopping")
+        shared.ring(SYNC_BELL)
+        started[0].join(LAST_WORD_S)
     board.close()
     return 1 if failed.is_set() else 0
 

@@ -11,7 +11,8 @@ from sync.chain import SEGMENT_OPERATIONS_MAX, Segment
 from sync.client import Hub
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import Journal
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
+from sync.pruning import note_given_back, note_lost
 from sync.state import StateDir
 from tickets.clock import Clock
 from tickets.ids import OpId
@@ -73,6 +74,7 @@ class Uploader:
 
     def _send_again(self, until: Segment, *, known_seq: int) -> None:
         """The hub has lost operations that it had acknowledged (it was restored): give them back from where its copy ends."""
+        note_lost(self._journal, known_seq)
         while known_seq + 1 < until.first:
             earlier = self._journal.sent_segment(known_seq + 1)
             if earlier is None:
@@ -82,10 +84,10 @@ class Uploader:
                     error="chain_gap",
                     known_seq=known_seq,
                 )
-            self._hub.operations(earlier)
+            note_given_back(self._journal, earlier, self._hub.operations(earlier).cursor)
             known_seq = earlier.last
 
-    def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
+    def _acknowledge(self, segment: Segment, answers: Answers) -> Sent:
         if len(answers) != len(segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         rows = [
@@ -93,7 +95,7 @@ class Uploader:
             (_op_of(body, answer), answer.status.value, answer.reason)
             for body, answer in zip(segment.bodies, answers, strict=True)
         ]
-        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat())
+        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat(), cursor=answers.cursor)
         return Sent(
             operations=len(answers),
             rejected=sum(answer.status is Status.REJECTED for answer in answers),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,7 @@ from hub.database import is_postgresql
 from hub.errors import HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import chores, office_routes, sync_routes
+from hub.web import chores, office_routes, stock_routes, sync_routes
 from hub.web.access import SignInFirst
 from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
@@ -36,6 +37,7 @@ from sync.service import notify
 log = structlog.get_logger()
 
 BEAT_S = 15.0
+SNAPSHOT_LOOK_S = 10.0
 POSTGRESQL_WRITERS = 8
 
 SECURITY_HEADERS = {
@@ -50,8 +52,12 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> FastAPI:
-    """The application around one node. `on_beat` is called every BEAT_S seconds while loop and database work."""
+def create_app(
+    node: HubNode, *, on_beat: Callable[[], None] = notify.alive, database_url: str | None = None
+) -> FastAPI:
+    """The application around one node. `on_beat` is called every BEAT_S seconds while loop and database work. With the address of its
+    database it has snapshots built in a process aside.
+    """
     wakeup = Wakeup()
     node.on_change = wakeup.ring
     lanes = Lanes(writers=1 if node.engine.dialect.name == "sqlite" else POSTGRESQL_WRITERS)
@@ -73,13 +79,17 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
             asyncio.create_task(wakeup.watch(lambda: _look(node, lanes))),
             asyncio.create_task(chores.run(node)),
         ]
+        if database_url is not None and node.shelf is not None:
+            tasks.append(asyncio.create_task(_build_snapshots(node, database_url)))
         yield
         for task in tasks:
             task.cancel()
         node.on_change = wakeup.ring
+        loop = asyncio.get_running_loop()
         if across is not None:
-            await asyncio.get_running_loop().run_in_executor(None, across.stop)
-        await asyncio.get_running_loop().run_in_executor(None, lanes.stop)
+            await loop.run_in_executor(None, across.stop)
+        await loop.run_in_executor(None, lanes.stop)
+        await loop.run_in_executor(None, node.close_desk)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
@@ -88,6 +98,7 @@ def create_app(node: HubNode, *, on_beat: Callable[[], None] = notify.alive) -> 
     app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
     app.include_router(office_routes.router)
+    app.include_router(stock_routes.router)
     app.router.routes.extend(sync_routes.HOT)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
@@ -114,6 +125,18 @@ async def _beat(node: HubNode, lanes: Lanes, on_beat: Callable[[], None]) -> Non
         if await _look(node, lanes) is not None:
             on_beat()
         await asyncio.sleep(BEAT_S)
+
+
+async def _build_snapshots(node: HubNode, database_url: str) -> None:
+    """Look now and then whether a snapshot is due. A build that fails is told and tried again: devices page meanwhile."""
+    while True:
+        try:
+            built = await run_in_threadpool(node.build_snapshot, database_url)
+            if built is not None:
+                log.info("snapshot_built", tickets=built.manifest.tickets, bytes=built.manifest.size)
+        except (HubError, DBAPIError, PoolTimeout, OSError) as error:
+            log.warning("snapshot_failed", why=str(error) if isinstance(error, HubError) else type(error).__name__)
+        await asyncio.sleep(SNAPSHOT_LOOK_S)
 
 
 def _every_answer(node: HubNode, security: Mapping[str, str]) -> Callable[[], list[tuple[bytes, bytes]]]:
