@@ -295,7 +295,7 @@ class Service:
             "id": self._id("PAY"), "status": status, "amount_money": money, "total_money": money,
             "approved_money": money, "created_at": self._stamp(), "reference_id": checkout.get("reference_id"),
             "terminal_checkout_id": checkout["id"], "location_id": self.location_id, "refund_ids": [],
-            "device_details": {"device_id": self.device_id}, "receipt_number": "R2u7",
+            "device_details": {"device_id": "DEVICE_INSTALLATION_ID:3022CBCC", "device_name": "Emulated"}, "receipt_number": "R2u7",
         }  # fmt: skip
         if kind == "CARD_PRESENT":
             card = {"card_brand": name, "last_4": "1111", "exp_month": 11, "exp_year": 2030}

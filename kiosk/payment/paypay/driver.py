@@ -337,7 +337,8 @@ class PayPayTerminal:
             time.sleep(pause_s)
 
     def _told(self, evidence: Evidence) -> Evidence:
-        return replace(evidence, raw=tuple(self._api.line.trace))
+        terminal = (self._options.terminal_id or None) if evidence.provider_id else None
+        return replace(evidence, terminal_id=terminal, raw=tuple(self._api.line.trace))
 
 
 def _judged(request: PayRequest, details: Details) -> Evidence | None:

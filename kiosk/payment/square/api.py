@@ -31,6 +31,10 @@ class Busy(TerminalLinkError):
         self.retry_after_s = retry_after_s
 
 
+class Refused(TerminalLinkError):
+    """Another 4xx: a question that is not answered to us (a wrong token, a missing permission)."""
+
+
 class NotFound(TerminalLinkError):
     """404 for a thing that was asked for by its id."""
 
@@ -94,7 +98,8 @@ class SquareApi:
 
     def search(self, *, begin: datetime, end: datetime) -> Iterator[Checkout]:
         """This device's checkouts created in that time (the API cannot filter by reference)."""
-        created = {"start_at": begin.isoformat(), "end_at": end.isoformat()}
+        # The service tells its time in whole seconds: what began within this one belongs to it.
+        created = {"start_at": begin.isoformat(), "end_at": (end + timedelta(seconds=1)).isoformat()}
         query = {"filter": {"device_id": self._options.device_id, "created_at": created}}
         cursor = ""
         for _ in range(PAGES_MAX):
@@ -154,7 +159,7 @@ def good(answer: Answer) -> Answer:
         raise Busy("429", answer.retry_after_s)
     if answer.status == 404:
         raise NotFound("404")
-    raise TerminalLinkError(f"{answer.status} {error_code(answer)}")
+    raise (Refused if answer.is_refused else TerminalLinkError)(f"{answer.status} {error_code(answer)}")
 
 
 def error_code(answer: Answer) -> str:

@@ -31,7 +31,7 @@ from kiosk.payment.contract import (
 )
 from kiosk.payment.errors import TerminalAbsentError, TerminalLinkError
 from kiosk.payment.https import Answer, text_at
-from kiosk.payment.square.api import Busy, NotFound, SquareApi, error_code
+from kiosk.payment.square.api import Busy, NotFound, Refused, SquareApi, error_code
 from kiosk.payment.square.judge import OPEN, Checkout, Finding, Payment, judge, payment_of
 from kiosk.payment.square.options import Options
 from kiosk.payment.square.totals import day_totals
@@ -88,9 +88,12 @@ class SquareTerminal:
             category, _ = self._api.device()
         except Busy:
             return Health.BUSY
+        except (Refused, NotFound) as error:  # the token, the device's id: nothing that heals itself
+            log.warning("terminal_health", code=error.code, reason=str(error))
+            return Health.OUT_OF_ORDER
         except TerminalLinkError as error:
             log.warning("terminal_health", code=error.code, reason=str(error))
-            return Health.OUT_OF_ORDER if str(error).startswith("4") else Health.OFFLINE
+            return Health.OFFLINE
         return {"AVAILABLE": Health.READY, "OFFLINE": Health.OFFLINE}.get(category, Health.NEEDS_SERVICE)
 
     def baseline(self) -> Baseline:
@@ -263,7 +266,7 @@ class SquareTerminal:
         return self._told(_named(evidence, payment) if payment is not None else evidence)
 
     def _pause(self, pause_s: float, asked_to_end: bool) -> None:  # noqa: FBT001  one caller
-        if asked_to_end:
+        if asked_to_end or self._stop.is_set():
             time.sleep(pause_s)
         else:
             self._stop.wait(pause_s)
@@ -449,7 +452,8 @@ class SquareTerminal:
         return self._told(replace(charged, outcome=outcome, code=code))
 
     def _told(self, evidence: Evidence) -> Evidence:
-        return replace(evidence, raw=tuple(self._api.line.trace))
+        terminal = evidence.terminal_id or (self._options.device_id if evidence.provider_id else None)
+        return replace(evidence, terminal_id=terminal, raw=tuple(self._api.line.trace))
 
 
 def _progress(checkout: Checkout, method: Method) -> Progress:

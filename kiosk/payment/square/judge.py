@@ -28,6 +28,7 @@ class Checkout:
     reference_id: str
     cancel_reason: str
     payment_ids: tuple[str, ...]
+    device_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class Payment:
     amounts: tuple[Money | None, ...]
     reference_id: str = ""
     checkout_id: str = ""
-    device_id: str = ""
     brand: str | None = None
     masked_id: str | None = None
     entry: str | None = None
@@ -97,6 +97,7 @@ def checkout_of(raw: Mapping[str, Any]) -> Checkout:
         reference_id=text_at(raw, "reference_id"),
         cancel_reason=text_at(raw, "cancel_reason"),
         payment_ids=tuple(str(one) for one in ids) if isinstance(ids, list) else (),
+        device_id=text_at(raw, "device_options", "device_id"),
     )
 
 
@@ -116,7 +117,6 @@ def payment_of(raw: Mapping[str, Any]) -> Payment:
         amounts=tuple(sums) or (None,),
         reference_id=text_at(raw, "reference_id"),
         checkout_id=text_at(raw, "terminal_checkout_id"),
-        device_id=text_at(raw, "device_details", "device_id"),
         brand=card or felica or wallet or None,
         masked_id=(f"************{last}" if last else "")
         or text_at(raw, "electronic_money_details", "felica_details", "felica_masked_card_number")

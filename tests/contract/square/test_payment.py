@@ -226,3 +226,28 @@ def test_wrong_settings_are_one_line(tmp_path, change, line):
     assert "\n" not in str(told.value)
     with pytest.raises(ValueError, match="key 'device_id' is missing"):
         connect({"access_token_file": str(tmp_path / "token"), "location_id": "L1"})
+
+
+def test_another_terminal_s_payments_are_not_in_our_totals(start):
+    from dataclasses import replace
+
+    from kiosk.payment.square import SquareApi, SquareTerminal
+
+    till = start()
+    till.paid()
+    _, theirs = till.paid(Method.FELICA, 900)
+    till.terminal.refund(theirs, amount=Money(400, "JPY"), key="k1")
+    options = replace(till.options, device_id="D2")
+    other = SquareTerminal(SquareApi(options, "emulated-token"), options)
+    other._api.now = (
+        till.terminal._api.now
+    )  # the emulator has one Terminal: the other's device cannot be asked for the time
+    assert other.totals().total == Money(0, "JPY")
+    assert till.terminal.totals().total == Money(3800, "JPY")
+
+
+def test_a_guest_who_leaves_while_the_checkout_is_searched_is_no_reason_to_hurry(start):
+    till = start("--fault", "reset-before@create", poll_s=0.1, search_s=1.0)
+    request = till.request()
+    till.terminal.authorise(request, lambda _progress: till.terminal._stop.set())
+    assert sum("search" in line for line in till.terminal._api.line.trace) <= 12
