@@ -177,7 +177,9 @@ def gate_check(context: typer.Context) -> None:
     _exit(main(context.args))
 
 
-@app.command(context_settings=PASS_ON, help="Printer, payment terminal or payment service for the other end of a real wire.")
+@app.command(
+    context_settings=PASS_ON, help="Printer, payment terminal or payment service for the other end of a real wire."
+)
 def emulate(context: typer.Context) -> None:
     if importlib.util.find_spec("emulators") is None:
         _stop("the emulators are not installed on this device; they are a separate program (package 'emulators')")
