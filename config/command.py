@@ -51,6 +51,8 @@ CONTENTS = {
     "To try it out": {
         "emulate printer": "A receipt printer; its paper becomes pictures",
         "emulate terminal": "A payment terminal that speaks ZVT",
+        "emulate square": "Square's Terminal API with one Terminal",
+        "emulate paypay": "PayPay's Open Payment API and its guests",
     },
 }
 """What `kaisatsu --help` lists, in the order in which a newcomer reads."""
@@ -179,7 +181,9 @@ def gate_check(context: typer.Context) -> None:
     _exit(main(context.args))
 
 
-@app.command(context_settings=PASS_ON, help="Printer or payment terminal for the other end of a real wire.")
+@app.command(
+    context_settings=PASS_ON, help="Printer, payment terminal or payment service for the other end of a real wire."
+)
 def emulate(context: typer.Context) -> None:
     if importlib.util.find_spec("emulators") is None:
         _stop("the emulators are not installed on this device; they are a separate program (package 'emulators')")
