@@ -117,7 +117,9 @@ class Process:
         except BadSpec as error:
             self._terminal.events.say("error", why=str(error), code=error.code)
             return
-        self._terminal.events.say("done", do=command["do"])
+        self._terminal.events.say(
+            "done", do=command["do"], frames=self._terminal.frames, payments=self._terminal.payments
+        )
 
     def _do(self, command: dict[str, Any]) -> None:
         terminal = self._terminal
