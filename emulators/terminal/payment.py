@@ -206,6 +206,8 @@ class Payment:
         if self.due("late-status"):
             terminal.late = status
             self.fell_silent(transaction, terminal.personality)
+            if ledger.transactions[transaction.trace].state is State.STORED:
+                self.break_line()  # it cannot say that it failed
             await talk.fail(CANCELLED)
             return
         ledger.move(transaction.trace, State.HELD)

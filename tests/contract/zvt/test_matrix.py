@@ -23,6 +23,7 @@ from kiosk.payment.zvt.serial_link import SerialLink
 from sync.store import open_engine
 from tests.support.zvt import PASSWORD, PLANS, Cut, CutLink, Emulator, Sale, Till, clear_up, last_state
 
+# The sample is spread over the three personalities; whatever is left out here is in the full form.
 FULL = os.environ.get("KAISATSU_MATRIX") == "full"
 AMOUNT = 3300
 TIMERS = Timers(
@@ -73,10 +74,10 @@ class Rig:
 
     def till(self, link: CutLink | None = None) -> Till:
         self.sales += 1
-        return Till(self.driver(link), self.emulator, self.driver, order=f"o{self.sales}")
+        return Till(self.driver(link), self.emulator, self.driver, order=f"o{self.sales}", tries=100)
 
     def ours(self) -> int:
-        return self.emulator.charged() - self.emulator.of_other_tills()
+        return self.emulator.charged(ours_only=True)
 
 
 @pytest.fixture(scope="module", params=[*itertools.product(KINDS, ("tcp", "pty"))], ids="-".join)
@@ -123,11 +124,9 @@ def strike(rig: Rig, specs: tuple[str, ...], decide: str, *, relative: int | Non
     till = rig.till()
     request = till.request(AMOUNT)
     before = rig.ours()
+    count = rig.emulator.do(do="heal", fault="none")["frames"]  # and reads what it has said: a full pipe would stop it
     for spec in specs:
-        if relative is not None:
-            count = rig.emulator.do(do="heal", fault="none")["frames"]
-            spec = f"{spec}@frame={count + relative}"
-        rig.emulator.fault(spec)
+        rig.emulator.fault(spec if relative is None else f"{spec}@frame={count + relative}")
     what = f"{' '.join(specs)} {decide} {relative or ''}"
     answer = pay(till, request, decide)
     said = f"{what}: {answer.code}"
@@ -147,18 +146,22 @@ def strike(rig: Rig, specs: tuple[str, ...], decide: str, *, relative: int | Non
 
 @pytest.mark.parametrize("decide", ["confirm", "void"])
 def test_every_fault(rig, decide):
-    faults = CLEAR if decide == "confirm" or FULL else CLEAR[8:14]
-    if rig.pty is not None and not FULL:
-        faults = faults[:: 2 if rig.kind is Kind.MIRRORED else 4]
+    turn = list(KINDS).index(next(name for name, kind in KINDS.items() if kind is rig.kind))
+    faults, lies, forever = CLEAR, LIES, FOREVER
+    if not FULL and rig.pty is not None:  # a serial line is slow: the three terminals share the faults among them
+        faults, lies, forever = CLEAR[turn :: 3 if decide == "confirm" else 9], LIES[turn::3], FOREVER[turn % 2 :: 2]
+        lies, forever = (lies[:1], forever) if decide == "confirm" else ((), ())
+    elif not FULL and decide == "void":
+        faults = CLEAR[8:14]
     for fault in faults:
         strike(rig, (fault,), decide)
         if fault == "late-status":  # the late 04 0F comes in the next payment, and is not taken for it
             strike(rig, (), decide)
-    for fault in LIES if rig.pty is None or FULL else LIES[:2]:
+    for fault in lies:
         strike(rig, ("lost-before-completion", fault), decide)
         if FULL:
             strike(rig, ("lost-after-host-before-status", fault), decide)
-    for fault in FOREVER:
+    for fault in forever:
         strike(rig, (fault,), decide)
         strike(rig, ("lost-after-status", fault), decide)
 
@@ -171,7 +174,7 @@ def test_every_fault_of_the_wire(rig):
     frames = rig.emulator.do(do="heal", fault="none")["frames"] - clean
     assert frames > 20
     # Registration, repeat receipt and sums come first; from the payment's first frame on each one counts.
-    step = 1 if FULL else 3 if rig.pty is None else 9
+    step = 1 if FULL else 3 if rig.pty is None else 18
     for offset, fault in enumerate(faults):
         for frame in range(1 + (0 if FULL else offset % step), frames // 2 + 4, step):
             strike(rig, (fault,), "confirm", relative=frame)
@@ -188,7 +191,7 @@ def test_power_cut_at_every_frame(rig, plan):
     assert frames >= {"confirm": 12, "void": 9, "reverse": 18}[plan]
     points = [*itertools.product(range(1, frames + 1), (False, True))]
     if not FULL:
-        points = points[:: PLAN_STEP[plan] * (1 if rig.pty is None else 7)]
+        points = points[:: PLAN_STEP[plan] * (1 if rig.pty is None else 12)]
     for at, after in points:
         play(rig, plan, CutLink(rig.link()), at=at, after=after)
 
@@ -197,6 +200,7 @@ def play(rig: Rig, plan: str, link: CutLink, *, at: int, after: bool) -> int:
     """One sale, cut at frame `at` (0: not at all); returns the frames it took."""
     till = rig.till(link)
     before = rig.ours()
+    rig.emulator.do(do="heal", fault="none")  # and reads what it has said: a full pipe would stop it
     engine = open_engine(rig.directory / f"journal{rig.sales}.db")
     create(engine)
     sale = Sale(till, engine)
