@@ -149,7 +149,7 @@ def test_every_fault(rig, decide):
     turn = list(KINDS).index(next(name for name, kind in KINDS.items() if kind is rig.kind))
     faults, lies, forever = CLEAR, LIES, FOREVER
     if not FULL and rig.pty is not None:  # a serial line is slow: the three terminals share the faults among them
-        faults, lies, forever = CLEAR[turn :: 3 if decide == "confirm" else 9], LIES[turn::3], FOREVER[turn % 2 :: 2]
+        faults, lies, forever = CLEAR[turn :: 4 if decide == "confirm" else 9], LIES[turn::3], FOREVER[turn % 2 :: 2]
         lies, forever = (lies[:1], forever) if decide == "confirm" else ((), ())
     elif not FULL and decide == "void":
         faults = CLEAR[8:14]
@@ -174,7 +174,7 @@ def test_every_fault_of_the_wire(rig):
     frames = rig.emulator.do(do="heal", fault="none")["frames"] - clean
     assert frames > 20
     # Registration, repeat receipt and sums come first; from the payment's first frame on each one counts.
-    step = 1 if FULL else 3 if rig.pty is None else 18
+    step = 1 if FULL else 3 if rig.pty is None else 30
     for offset, fault in enumerate(faults):
         for frame in range(1 + (0 if FULL else offset % step), frames // 2 + 4, step):
             strike(rig, (fault,), "confirm", relative=frame)
