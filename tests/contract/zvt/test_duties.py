@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kiosk.payment import Health, Outcome, State, TerminalLinkError
+from kiosk.payment import Health, Outcome, Stage, State, TerminalLinkError
 from kiosk.payment.zvt import Kind, Options
 from kiosk.payment.zvt.errors import AttemptOpenError
 from tests.support.zvt import PASSWORD, PLANS, QUICK, Sale, clear_up, last_state
@@ -110,7 +110,7 @@ def test_abort_is_not_sent_once_the_host_is_asked(start):
     request = till.request()
 
     def watch(progress):
-        if not progress.may_cancel:
+        if progress.stage is Stage.PROCESSING:
             till.terminal.cancel()
 
     held = till.terminal.authorise(request, watch)
