@@ -30,6 +30,26 @@ class CursorGone(HubError):
     status = 410
 
 
+class SnapshotGone(HubError):
+    """A snapshot's file that was replaced by newer ones."""
+
+    error = "snapshot_gone"
+    status = 404
+
+
+class SchemaTooOld(HubError):
+    """The device's software reads a form of the feed that is not served any more."""
+
+    error = "schema"
+
+
+class Unreported(HubError):
+    """The hub was restored, and this device has not said yet what it holds: /v1/rejoin comes first."""
+
+    error = "unreported"
+    status = 409
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 
@@ -56,10 +76,14 @@ class SegmentRefused(HubError):
 
 
 class EpochPassed(HubError):
-    """A gate has seen a newer arbiter than this one, which therefore must not confirm."""
+    """A claim of another reign than the one in which this arbiter rules, or nobody's rule at all. `epoch` is the newest known here."""
 
     error = "epoch"
     status = 409
+
+    def __init__(self, message: str, *, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 class NotAllowed(HubError):
@@ -79,3 +103,20 @@ class VenueMissing(HubError):
 
     error = "no_venue"
     status = 503
+
+
+class Busy(HubError):
+    """Too much to do at this moment: come again after `retry_after_s` whole seconds."""
+
+    error = "busy"
+    status = 503
+
+    def __init__(self, message: str = "the hub is busy; try again", *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooMany(Busy):
+    """More calls of one device than any device has reason for."""
+
+    status = 429

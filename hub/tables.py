@@ -6,11 +6,42 @@ Instants are ISO 8601 texts in UTC with milliseconds, so that they sort as texts
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 metadata = MetaData()
 _Big = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id. There is no cast from a number, so it is bound as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+class TransactionId(TypeDecorator[int]):
+    """An int here, xid8 on PostgreSQL, a plain number on SQLite."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Xid8() if dialect.name == "postgresql" else Integer())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        return str(value) if dialect.name == "postgresql" and value is not None else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        _ = dialect
+        return None if value is None else int(value)
+
+
+_Transaction = TransactionId()
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
@@ -55,7 +86,9 @@ selling_key = Table(
     Column("certificate", Text, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("revoked_at", _Big),
+    Column("tickets", _Big, nullable=False, server_default="0"),
 )
+"""`tickets`: how many tickets signed with this key have come in; its certificate allows a number of them."""
 
 operation = Table(
     "operation",
@@ -70,8 +103,20 @@ operation = Table(
     Column("received_at", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("settled_at", Text),
+    Column("settled_by", Text),
+    Column("settled_because", Text),
 )
 Index("operation_by_op", operation.c.op)
+Index("operation_by_status", operation.c.status, operation.c.received_at)
+revised_answer = Table(
+    "revised_answer",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
 chain = Table(
     "chain",
     metadata,
@@ -115,6 +160,7 @@ order_line = Table(
     Column("tax_bp", Integer, nullable=False),
     Column("slot", Text),
 )
+Index("order_line_by_slot", order_line.c.slot)
 order_tax = Table(
     "order_tax",
     metadata,
@@ -141,6 +187,7 @@ payment = Table(
     Column("masked", Text),
 )
 Index("payment_by_order", payment.c.order)
+Index("payment_by_attempt", payment.c.attempt)
 doubt = Table(
     "payment_doubt",
     metadata,
@@ -155,6 +202,7 @@ doubt = Table(
     Column("state", Text, nullable=False),
     Column("claim", Text, nullable=False),
 )
+Index("payment_doubt_by_attempt", doubt.c.attempt)
 owed = Table(
     "owed",
     metadata,
@@ -184,6 +232,7 @@ ticket = Table(
     Column("book", Text),
     Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),  # the sum of its withdrawals' units
 )
 Index("ticket_by_order", ticket.c.order)
 Index("ticket_by_short_id", ticket.c.short_id)
@@ -238,6 +287,28 @@ claim_answer = Table(
     Column("at", Text, nullable=False),
     Column("answer", Text, nullable=False),
 )
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("epoch", Integer),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("withdrawal_by_ticket", withdrawal.c.ticket)
+reign = Table(
+    "reign",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("node", LargeBinary),
+    Column("statement", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
 refusal = Table(
     "refusal",
     metadata,
@@ -260,7 +331,19 @@ slot = Table(
     Column("ends_at", Text, nullable=False),
     Column("capacity", Integer, nullable=False),
     Column("leased", Integer, nullable=False),
+    Column("sold", Integer, nullable=False, server_default="0"),
+    Column("free", Integer, nullable=False, server_default="0"),
+    Column("at_risk", Integer, nullable=False, server_default="0"),
+    Column("wanted", Integer, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("borrowed", Integer),
+    Column("borrowed_returned", Integer, nullable=False, server_default="0"),
+    Column("upstream_free", Integer, nullable=False, server_default="0"),
 )
+"""`leased` (lent and not sold), `sold`, `free` and `at_risk` are what `hub.services.stock` reckoned last from the facts; `wanted`: so many
+units a guest waits for at a kiosk that could not get them; `state`: open or cancelled. At a venue node `borrowed` and
+`borrowed_returned` are totals of what the hub lent it, and `upstream_free` what the hub has besides; at the hub `borrowed` is null.
+"""
 lease = Table(
     "lease",
     metadata,
@@ -268,6 +351,40 @@ lease = Table(
     Column("device", LargeBinary, primary_key=True),
     Column("incarnation", _Big, primary_key=True),
     Column("quantity", Integer, nullable=False),
+    Column("returned", Integer, nullable=False, server_default="0"),
+)
+"""Totals over the life of a journal's incarnation, which only grow: `quantity` lent, `returned` given back."""
+lease_taken = Table(
+    "lease_taken",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("slot", Text, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""A person took a lease back: `quantity` units whose fate was not known, when `base` were known to be sold or returned."""
+Index("lease_taken_by_slot", lease_taken.c.slot)
+lease_member = Table(
+    "lease_member",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("node", LargeBinary, nullable=False),
+)
+"""Kiosks that sell from what a venue node borrowed: their sales draw on its lease."""
+slot_change = Table(
+    "slot_change",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("slot", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 short_block = Table(
     "short_block",
@@ -284,11 +401,34 @@ change = Table(
     "change",
     metadata,
     Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("xid", _Transaction, nullable=False, server_default=text("0")),
     Column("table", Text, nullable=False),
     Column("key", Text, nullable=False),
-    UniqueConstraint("table", "key", name="change_once"),
     sqlite_autoincrement=True,
 )
+"""Only ever inserted into; superseded rows are compacted later. `xid` is the inserting transaction on PostgreSQL (its default there is
+pg_current_xact_id()) and 0 on SQLite, so that (xid, seq) orders both. Migration 0003 makes the index on (xid, seq) on PostgreSQL alone.
+"""
+Index("change_by_key", change.c.table, change.c.key, change.c.seq)
+feed_digest = Table(
+    "feed_digest",
+    metadata,
+    Column("table", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("digest", _Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each row of the feed weighs in the sum that hub and devices compare; kept by hub.services.balance."""
+feed_time = Table(
+    "feed_time",
+    metadata,
+    Column("at", _Big, primary_key=True, autoincrement=False),
+    Column("xid", _Transaction, nullable=False),
+    Column("seq", _Big, nullable=False),
+)
+"""Where the feed stood when (seconds since 1970), so that the age of a change is known without a clock in every row."""
+unreported = Table("unreported", metadata, Column("device", LargeBinary, primary_key=True))
+"""After a restore: kiosks that have not said yet what they hold."""
 
 telemetry = Table(
     "telemetry",
@@ -297,6 +437,7 @@ telemetry = Table(
     Column("at", Text, nullable=False),
     Column("received_at", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("sequence", _Big, nullable=False, server_default="0"),
 )
 account = Table(
     "account",

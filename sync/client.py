@@ -7,32 +7,39 @@ hub itself refuses as HubRefused. One object a thread: it holds one kept-alive s
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync import hop, protocol
+from sync import hop, protocol, snapshot
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
+from sync.nonce import RANDOM_BYTES, answer_to
 from sync.protocol import (
-    Answer,
+    Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
+    known_from_json,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest
+from sync.wire import Connection, HttpAnswer, HttpStream
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
@@ -40,8 +47,20 @@ from tickets.ids import DeviceId, RandomBytes
 T = TypeVar("T")
 
 ANSWER_BYTES_MAX = 1024 * 1024
+RETRY_AFTER_S_MAX = 30.0
+"""Nobody is kept from its hub for longer by a number in an answer."""
+NONCE_HEADER = "kaisatsu-nonce"
+NONCE_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 TIME_HEADER = "Kaisatsu-Time"
-"""The hub's clock in milliseconds since 1970, on every answer: a device signs with the hub's time, not with its own."""
+"""The hub's clock in milliseconds since 1970, on every answer: what a device takes for the time when its own clock is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBody:
+    """A packed file on its way: `began` is the byte it starts at. Reading `chunks` raises what the transport raises inside the `with`."""
+
+    began: int
+    chunks: Iterator[bytes]
 
 
 class Hub(Protocol):
@@ -53,7 +72,15 @@ class Hub(Protocol):
         """The next page after `cursor`; an empty one after `wait_s` seconds without a change."""
         ...
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]: ...
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        """The newest snapshot's manifest as the hub signed it, or why there is none."""
+        ...
+
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> AbstractContextManager[SnapshotBody]:
+        """The packed file from byte `start` on; the body says where it really begins (0: the whole file came)."""
+        ...
+
+    def operations(self, segment: Segment) -> Answers: ...
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied: ...
 
@@ -61,11 +88,19 @@ class Hub(Protocol):
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer: ...
 
+    def certificate(self) -> CertificateAnswer: ...
+
     def telemetry(self, telemetry: Telemetry) -> None: ...
+
+    def rejoin(self, held: Rejoin) -> int:
+        """Say what this device holds; the last of the incarnation's operations that the hub has."""
+        ...
 
 
 class HttpHub:
-    """A hub over HTTP. `key` None for a device that is not enrolled yet: then only `enrol` can be called."""
+    """A hub over HTTP. `key` None for a device that is not enrolled yet: then only `enrol` can be called. `tls`: the pin of the hub's TLS
+    key, or the pins of which any will do; None for http. Raises ValueError for https without a pin and http with one.
+    """
 
     def __init__(
         self,
@@ -75,20 +110,26 @@ class HttpHub:
         key: Ed25519PrivateKey | None,
         clock: Clock,
         random_bytes: RandomBytes,
+        tls: bytes | Sequence[bytes] | None = None,
         connect_timeout_s: float = 3.0,
         read_timeout_s: float = 10.0,
     ) -> None:
-        self._url = url.rstrip("/")
         self._device, self._key = device, key
         self._clock, self._random_bytes = clock, random_bytes
         self._connect_s, self._read_s = connect_timeout_s, read_timeout_s
         self._offset = timedelta(0)
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy, no .netrc: a device speaks to the hub it was enrolled at
-        self._session.headers["User-Agent"] = "kaisatsu"
+        self._nonce = ""
+        self._wire = Connection(url, pins=(tls,) if isinstance(tls, bytes) else tls)
+        parts = urlsplit(url)
+        self._authority = hop.authority(parts.netloc, tls=self._wire.tls)
+        self._fixed = f"Host: {self._authority}\r\nUser-Agent: kaisatsu\r\nAccept: application/json\r\n"
 
     def close(self) -> None:
-        self._session.close()
+        self._wire.close()
+
+    def expect(self, tls: Sequence[bytes] | None) -> None:
+        """Go by these pins from the next connection on: the hub has announced others."""
+        self._wire.expect(tls)
 
     @property
     def clock_offset_s(self) -> float:
@@ -99,19 +140,48 @@ class HttpHub:
         return _parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max)}
+        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max), "schema": str(protocol.CURSOR_SCHEMA)}
         if cursor is not None:
             query["cursor"] = cursor
         path = f"{protocol.CHANGES}?{urlencode(query)}"
         body = self._send("GET", path, None, read_s=self._read_s + wait_s, bytes_max=protocol.PAGE_BYTES_MAX)
         return _parsed(Page.from_json, body)
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        path = f"{snapshot.SNAPSHOT}?{urlencode({'wait': f'{wait_s:.3f}'})}"
+        return _parsed(snapshot.answer_from_json, self._send("GET", path, None, read_s=self._read_s + wait_s))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        """Signed, over a fresh nonce if need be; the line may be slow, but not silent for longer than a read may take."""
+        fields = {"Range": f"bytes={start}-", "If-Range": manifest.etag} if start else {}
+        limits = (self._connect_s, self._read_s)
+        bytes_max = max(manifest.size, ANSWER_BYTES_MAX)
+        for again in (True, False):
+            head = self._head("GET", manifest.url, b"", headers=fields)
+            with self._wire.stream(head, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max) as answer:
+                self._note(answer.headers)
+                if answer.status in (200, 206) and answer.headers.get("etag") == manifest.etag:
+                    yield SnapshotBody(_began(answer, start), answer.chunks)
+                    return
+                if answer.length > ANSWER_BYTES_MAX:
+                    raise HubUnreachable("an answer that is not the hub's")
+                refused = HttpAnswer(answer.status, answer.headers, b"".join(answer.chunks))
+            if not (again and self._may_ask_again(refused)):
+                raise _refusal(refused)
+
+    def operations(self, segment: Segment) -> Answers:
         return _parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
-        body = self._send("POST", protocol.CLAIM, json.loads(claim.to_json()), read_s=deadline_s, connect_s=deadline_s)
-        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), body)
+        body = claim.to_json().encode()
+        answer = self._call("POST", protocol.CLAIM, body, read_s=deadline_s, connect_s=deadline_s)
+        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op, epoch=claim.epoch), answer.body)
+
+    def reach(self, *, deadline_s: float) -> int:
+        """The epoch in which the other end rules, 0 where it does not: proof that the line carries, before a guest waits for it."""
+        body = self._send("GET", protocol.ARBITER, None, read_s=deadline_s, connect_s=deadline_s)
+        return _parsed(protocol.ruling_epoch, body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())
@@ -119,8 +189,16 @@ class HttpHub:
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
         return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
 
+    def certificate(self) -> CertificateAnswer:
+        return _parsed(
+            CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION})
+        )
+
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
+
+    def rejoin(self, held: Rejoin) -> int:
+        return _parsed(known_from_json, self._send("POST", protocol.REJOIN, held.to_row()))
 
     def _send(
         self,
@@ -133,70 +211,110 @@ class HttpHub:
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> bytes:
         body = b"" if row is None else json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._call(method, path, body, read_s=read_s, connect_s=connect_s, bytes_max=bytes_max).body
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        read_s: float | None = None,
+        connect_s: float | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
+        headers: Mapping[str, str] | None = None,
+        good: tuple[int, ...] = (200,),
+    ) -> HttpAnswer:
+        """One call of the protocol: signed, over a fresh nonce if need be. `good` are the statuses that are answers.
+
+        Raises HubUnreachable, HubRefused.
+        """
         limits = (connect_s or self._connect_s, read_s or self._read_s)
-        status, content = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max)
-        if status == 401 and _problem(content, status).error == "clock":
-            status, content = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max)
-        if status == 200:
-            return content
-        if 400 <= status < 500 and status != 429:
-            problem = _problem(content, status)
-            raise HubRefused(
-                f"the hub refused: {problem.detail}", status=status, error=problem.error, known_seq=problem.known_seq
-            )
-        raise HubUnreachable(f"the hub answered {status}")
+        answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
+        if self._may_ask_again(answer):
+            answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
+        if answer.status in good:
+            return answer
+        raise _refusal(answer)
+
+    def _may_ask_again(self, answer: HttpAnswer) -> bool:
+        """Whether the hub only wants the request signed over its newest nonce. `replayed`: it was sent again by the wire, because a kept
+        connection closed before the first answer came.
+        """
+        return answer.status == 401 and self._key is not None and _problem(answer).error in ("nonce", "replayed")
 
     def _exchange(
-        self, method: str, path: str, body: bytes, *, limits: tuple[float, float], bytes_max: int
-    ) -> tuple[int, bytes]:
-        message = hop.Message(method=method, url=self._url + path)
-        if body:
-            message.headers["Content-Type"] = "application/json"
-        if self._key is not None:
-            now = self._clock.now_utc() + self._offset
-            hop.sign(message, body, device=self._device, key=self._key, now=now, nonce=self._random_bytes(16).hex())
-        try:
-            with self._session.request(
-                method,
-                message.url,
-                data=body or None,
-                headers=dict(message.headers),
-                timeout=limits,
-                stream=True,
-                allow_redirects=False,
-            ) as answer:
-                content = _bounded(answer, bytes_max=bytes_max, deadline_s=time.monotonic() + sum(limits))
-                self._note_time(answer.headers.get(TIME_HEADER, ""))
-                return answer.status_code, content
-        except (requests.RequestException, OSError) as error:
-            # The message of an exception names hosts and sockets; its type says enough to people.
-            raise HubUnreachable(f"no answer from the hub ({type(error).__name__})") from error
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        limits: tuple[float, float],
+        bytes_max: int,
+        headers: Mapping[str, str] | None,
+    ) -> HttpAnswer:
+        head = self._head(method, path, body, headers=headers)
+        answer = self._wire.exchange(head, body, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max)
+        self._note(answer.headers)
+        return answer
 
-    def _note_time(self, text: str) -> None:
-        if text.isascii() and text.isdigit() and len(text) <= 15:
+    def _head(self, method: str, path: str, body: bytes, *, headers: Mapping[str, str] | None) -> bytes:
+        """A request's first line and fields, signed where there is a key."""
+        lines = [f"{method} {path} HTTP/1.1\r\n{self._fixed}"]
+        if body or method != "GET":
+            lines.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
+        sent = dict(headers or {})
+        if self._key is not None:
+            bare, _, query = path.partition("?")
+            sent |= hop.signed_headers(
+                hop.Target(method, self._authority, bare, query),
+                body,
+                device=self._device,
+                key=self._key,
+                now=self._clock.now_utc() + self._offset,
+                nonce=answer_to(self._nonce, self._random_bytes(RANDOM_BYTES)),
+            )
+        lines.extend(f"{name}: {value}\r\n" for name, value in sent.items())
+        return ("".join(lines) + "\r\n").encode("ascii")
+
+    def _note(self, headers: Mapping[str, str]) -> None:
+        """The hub's clock and its newest nonce, which stand on each of its answers."""
+        nonce = headers.get(NONCE_HEADER, "")
+        if NONCE_SHAPE.fullmatch(nonce):
+            self._nonce = nonce
+        text = headers.get(TIME_HEADER.lower(), "")
+        if text.isascii() and text.isdigit() and len(text) <= 14:
             self._offset = datetime.fromtimestamp(int(text) / 1000, tz=UTC) - self._clock.now_utc()
 
 
-def _bounded(answer: requests.Response, *, bytes_max: int, deadline_s: float) -> bytes:
-    """The whole body. A server that drips, cuts its body short, or never ends is as good as none."""
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in answer.iter_content(65536):
-        size += len(chunk)
-        if size > bytes_max:
-            raise HubUnreachable(f"an answer of more than {bytes_max} bytes")
-        if time.monotonic() > deadline_s:
-            raise HubUnreachable("an answer that does not end")
-        chunks.append(chunk)
-    expected = answer.headers.get("Content-Length")
-    if (
-        expected is not None
-        and expected.isdigit()
-        and size != int(expected)
-        and "Content-Encoding" not in answer.headers
-    ):
-        raise HubUnreachable("half an answer")
-    return b"".join(chunks)
+def _began(answer: HttpStream, start: int) -> int:
+    """The byte that the body of a snapshot begins with."""
+    if answer.status == 200:
+        return 0
+    if not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
+        raise HubUnreachable("a part of a snapshot that goes on at another byte")
+    return start
+
+
+def _refusal(answer: HttpAnswer) -> HubRefused | HubUnreachable:
+    """What an answer that is none comes to: the hub's own no, or a hub (or what stands before it) that cannot now."""
+    if 400 <= answer.status < 500 and answer.status != 429:
+        problem = _problem(answer)
+        return HubRefused(
+            f"the hub refused: {problem.detail}",
+            status=answer.status,
+            error=problem.error,
+            known_seq=problem.known_seq,
+        )
+    return HubUnreachable(
+        f"the hub answered {answer.status}", retry_after_s=_retry_after_s(answer), slow=answer.status in (429, 503)
+    )
+
+
+def _retry_after_s(answer: HttpAnswer) -> float | None:
+    """Whole seconds, RETRY_AFTER_S_MAX at most."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def _parsed(parse: Callable[[bytes], T], body: bytes) -> T:
@@ -207,9 +325,9 @@ def _parsed(parse: Callable[[bytes], T], body: bytes) -> T:
         raise HubUnreachable(f"an answer that is not the hub's ({error})") from error
 
 
-def _problem(content: bytes, status: int) -> Problem:
+def _problem(answer: HttpAnswer) -> Problem:
     """The hub's refusal; a 4xx without one is a captive portal or a proxy, not the hub."""
     try:
-        return Problem.from_json(content)
+        return Problem.from_json(answer.body)
     except MessageError as error:
-        raise HubUnreachable(f"something on the way answered {status}") from error
+        raise HubUnreachable(f"something on the way answered {answer.status}") from error

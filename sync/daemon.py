@@ -1,7 +1,8 @@
 """The process kaisatsu-sync: carries the journal to the hub, and what the hub says to cache and journal.
 
-Two threads, so that a long poll never delays an upload: *push* (operations, then leases, then telemetry) and *pull* (the feed).
-Neither needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
+Three threads, so that a long poll never delays an upload and nothing waits for a report: *push* (operations, then leases), *pull* (the
+feed) and *report* (telemetry, when nothing else waits). After an outage a device says first what it did and then hears what others did:
+pull lets push go first, and report lets both. None of them needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
 operation of its own and never changes one.
 """
 
@@ -18,14 +19,20 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from sync import room
+from sync.afresh import begin_afresh
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
-from sync.journal import Journal, open_for_grants, open_journal
+from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError, NewerFile, StoreFull
+from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
+from sync.rejoin import rejoin
+from sync.renewal import Renewal
+from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -37,11 +44,20 @@ from tickets.ids import RandomBytes
 
 SYNC_BELL, GATE_BELL, KIOSK_BELL = "sync.bell", "gate.bell", "kiosk.bell"
 HEALTH_PART = "hub"
+UPLOADS_FIRST_S = 60.0
+"""So long the feed waits at most for uploads that get through: a revocation must not wait for a backlog without end."""
 LOOK_S = 1.0
+HOUSE_EVERY_S = 30.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
+LAST_WORD_S = 3.0
+"""A device that goes off gives back what it will not sell, if that is done within so long."""
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
+TLS_KEY = "tls_key"
+"""What health says where something answers that does not hold the hub's TLS key."""
 OFFLINE_WARNING_S = 60.0
+DIVERGED_WARNING_S = 3_600.0
+"""So long a cache that differed from the hub is told, though it was healed at once: somebody should ask why."""
 
 log = structlog.get_logger()
 
@@ -96,6 +112,8 @@ class JournalWatch:
     def _open(self) -> Opened:
         try:
             journal = open_journal(self._state, clock=self._clock, random_bytes=self._random_bytes)
+        except NewerFile as error:
+            return Opened(sound=None, grants=None, problem=str(error))
         except JournalBroken as error:
             return Opened(sound=None, grants=open_for_grants(self._state), problem=str(error))
         return Opened(sound=journal, grants=journal)
@@ -106,17 +124,55 @@ class News:
     """What this process knows of the line, for the health row. Replaced whole under a lock."""
 
     last_contact: datetime | None = None
+    line: bool = False
     current_at: datetime | None = None
     unsent: int = 0
     rejected: int = 0
     conflicts: int = 0
     generation: int | None = None
     cache_rebuilt: int = 0
+    diverged: int = 0
+    diverged_at: datetime | None = None
+    began_afresh: int = 0
     cache_problem: str = ""
     left_out: tuple[str, ...] = ()
     refused: str = ""
     journal: str = ""
     clock_offset_s: float = 0.0
+    room: Level = Level.AMPLE
+
+
+class UploadsFirst:
+    """Whether what this device did has been said, for the threads that let it go first. Not done: at the start, and from a failure on
+    until the journal is drained again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._done, self._rounds = False, 0
+
+    def settled(self) -> None:
+        """Nothing waits that could be sent now."""
+        self._end(done=True)
+
+    def failed(self) -> None:
+        self._end(done=False)
+
+    def _end(self, *, done: bool) -> None:
+        with self._changed:
+            self._done, self._rounds = done, self._rounds + 1
+            self._changed.notify_all()
+
+    def are_done(self) -> bool:
+        with self._changed:
+            return self._done
+
+    def wait(self, *, timeout_s: float) -> bool:
+        """Until the push thread is done, or has failed once more, or the time is over. Whether whoever waits may go on: not after a failure."""
+        with self._changed:
+            begun = self._rounds
+            ended = self._changed.wait_for(lambda: self._done or self._rounds > begun, timeout_s)
+            return self._done or not ended
 
 
 @dataclass(slots=True)
@@ -131,26 +187,42 @@ class Shared:
     watch: JournalWatch
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
+    rejoin_now: threading.Event = field(default_factory=threading.Event)
+    report_now: threading.Event = field(default_factory=threading.Event)
+    uploads: UploadsFirst = field(default_factory=UploadsFirst)
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
+    contact_s: float | None = None
+    """When the hub last answered any thread, by the steady clock."""
 
     def tell(self, **changes: Any) -> News:
         with self.lock:
             self.news = replace(self.news, **changes)
             return self.news
 
-    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0) -> None:
+    def add(
+        self,
+        *,
+        rejected: int = 0,
+        conflicts: int = 0,
+        cache_rebuilt: int = 0,
+        diverged: int = 0,
+        began_afresh: int = 0,
+    ) -> None:
         with self.lock:
             self.news = replace(
                 self.news,
                 rejected=self.news.rejected + rejected,
                 conflicts=self.news.conflicts + conflicts,
                 cache_rebuilt=self.news.cache_rebuilt + cache_rebuilt,
+                diverged=self.news.diverged + diverged,
+                began_afresh=self.news.began_afresh + began_afresh,
             )
 
     def reached(self, hub: HttpHub) -> None:
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+        self.contact_s = self.clock.monotonic_s()
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=round(hub.clock_offset_s, 3))
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
@@ -162,6 +234,7 @@ class Shared:
             key=self.state.identity_key(),
             clock=self.clock,
             random_bytes=self.random_bytes,
+            tls=self.state.hub_pins(self.identity),
             connect_timeout_s=self.settings.connect_timeout_s,
             read_timeout_s=self.settings.read_timeout_s,
         )
@@ -171,13 +244,12 @@ class Shared:
             ring(self.settings.run_dir / name)
 
 
-def push(shared: Shared, bell: Doorbell, board: Board) -> None:
+def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
-    uploader: Uploader | None = None
-    keeper: LeaseKeeper | None = None
-    told_s = float("-inf")
+    work = _Pushing()
+    not_before_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
@@ -186,40 +258,110 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         if now_open is not opened:
             opened = now_open
             shared.tell(journal=opened.problem)
-            uploader = keeper = None
-            if opened.sound is not None:
-                uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
-                if shared.identity.role is Role.KIOSK:
-                    keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+            work = _Pushing()
+            if opened.sound is None and _begin_afresh(shared):
+                continue
+            work = _pushing(shared, opened.sound, hub)
+        if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
+            _count_unsent(shared, opened)
+            bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
+            continue
         try:
-            sent = _push_all(shared, uploader, keeper, hub)
-            now_s = shared.clock.monotonic_s()
-            if sent or now_s > told_s + shared.settings.telemetry_s:
-                hub.telemetry(_telemetry(shared, board))
-                shared.reached(hub)
-                told_s = now_s
+            sent = _push_all(shared, work, hub)
             backoff.succeeded()
+            shared.uploads.settled()
+            if sent:
+                shared.report_now.set()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, backoff.failed()
-            _not_reached(shared, "push", error)
-            if isinstance(error, HubRefused) and error.error == "chain_fork":
-                _mark_forked(shared, opened.sound)
+            failing, pause_s = True, backoff.failed(error)
+            if getattr(error, "retry_after_s", None) is not None:
+                not_before_s = shared.clock.monotonic_s() + pause_s
+            if _not_pushed(shared, error, hub, opened.sound):
+                pause_s = 0.0
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
+            shared.uploads.settled()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+    if work.keeper is not None:
+        _give_back_at_the_end(work.keeper)
 
 
-def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub) -> bool:
-    """Everything that waits: operations before leases. Whether any operation was answered."""
-    sent_any = False
+@dataclass(slots=True)
+class _Pushing:
+    """Who pushes what of a sound journal; nobody where it is not. `remembered_s`: when the busiest day was last looked at."""
+
+    sound: Journal | None = None
+    uploader: Uploader | None = None
+    keeper: LeaseKeeper | None = None
+    renewal: Renewal | None = None
+    remembered_s: float = float("-inf")
+
+
+def _pushing(shared: Shared, sound: Journal | None, hub: HttpHub) -> _Pushing:
+    if sound is None:
+        return _Pushing()
+    uploader = Uploader(sound, shared.state, hub, clock=shared.clock)
+    if shared.identity.role is not Role.KIOSK:
+        return _Pushing(sound, uploader)
+    keeper = LeaseKeeper(sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+    return _Pushing(sound, uploader, keeper, Renewal(sound, shared.identity, hub, clock=shared.clock))
+
+
+def _not_pushed(shared: Shared, error: HubUnreachable | HubRefused, hub: HttpHub, sound: Journal | None) -> bool:
+    """Whether the push goes on at once, because it is clear what the hub wants first."""
+    if isinstance(error, HubUnreachable):
+        shared.uploads.failed()
+    else:
+        shared.uploads.settled()  # there is nothing to wait for
+    if isinstance(error, HubRefused) and error.error == "unreported":
+        shared.rejoin_now.set()
+        return True
+    _not_reached(shared, "push", error, hub)
+    if isinstance(error, HubRefused) and error.error == "chain_fork":
+        _mark_forked(shared, sound)
+        _begin_afresh(shared)
+    return False
+
+
+def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
+    """This device goes off. Where its program was closed before, others may sell what it held; where the line is gone, nothing is given
+    back that nobody would hear of.
+    """
+    try:
+        if keeper.step(closing=True):
+            log.info("leases_returned")
+    except (HubUnreachable, HubRefused) as error:
+        log.info("leases_not_returned", error=str(error))
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+
+
+def _push_all(shared: Shared, work: _Pushing, hub: HttpHub) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases, the certificate. Whether any operation was answered."""
+    keeper = work.keeper
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
-    while uploader is not None and not shared.stop.is_set():
+    sent = work.uploader is not None and _push_operations(shared, work.uploader, hub)
+    if work.sound is not None and shared.rejoin_now.is_set():
+        again = rejoin(work.sound, hub)
+        shared.rejoin_now.clear()
+        log.warning("rejoined", sent_again=again)
+    if keeper is not None:
+        _keep_leases(shared, work, keeper, hub)
+    if work.renewal is not None and work.renewal.step():
+        log.info("certificate_renewed")
+    return sent
+
+
+def _push_operations(shared: Shared, uploader: Uploader, hub: HttpHub) -> bool:
+    """Whether any operation was answered."""
+    sent_any = False
+    while not shared.stop.is_set():
         sent = uploader.step()
         if not sent.operations:
             break
@@ -228,11 +370,20 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.reached(hub)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
-    if keeper is not None and keeper.step():
+    return sent_any
+
+
+def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper, hub: HttpHub) -> None:
+    if shared.contact_s is not None:
+        keeper.heard(shared.contact_s)  # whichever thread heard it: what is returned now somebody will sell
+    while not shared.stop.is_set() and keeper.step():
         shared.reached(hub)
+        shared.worked("push")
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
-    return sent_any
+    if shared.clock.monotonic_s() > work.remembered_s + shared.settings.telemetry_s:
+        keeper.remember_peak()
+        work.remembered_s = shared.clock.monotonic_s()
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:
@@ -252,9 +403,56 @@ def _mark_forked(shared: Shared, journal: Journal | None) -> None:
         shared.ring(GATE_BELL, KIOSK_BELL)
 
 
-def _telemetry(shared: Shared, board: Board) -> Telemetry:
-    parts = tuple(part for part in board.parts() if part["part"] != HEALTH_PART)
-    return Telemetry(at=shared.clock.now_utc(), software=SOFTWARE, unsent=shared.news.unsent, parts=parts)
+def _begin_afresh(shared: Shared) -> bool:
+    """A kiosk goes on in a new incarnation of the same file: its sales are kept, its leases are not. A gate sees to its own journal.
+    Whether it did; what stands in the way passes, and it is tried again when the journal is opened again.
+    """
+    if shared.identity.role is not Role.KIOSK or not is_forked(shared.state):
+        return False
+    journal = open_for_grants(shared.state)
+    if journal is None:
+        return False
+    try:
+        done = begin_afresh(shared.state, journal, clock=shared.clock, random_bytes=shared.random_bytes)
+    except (DBAPIError, OSError) as error:
+        log.warning("journal_unusable", error=type(error).__name__)
+        return False
+    finally:
+        journal.engine.dispose()
+    if done:
+        shared.add(began_afresh=1)
+        shared.watch.doubt()
+        shared.ring(KIOSK_BELL)
+    return done
+
+
+def report(shared: Shared, board: Board) -> None:
+    """The report thread, until `stop`: says how this device is, after uploads and every `telemetry_s`, and never before what it did. That a
+    report does not get through is no error of the line: it is not tried again, the next one says more.
+    """
+    hub, sequence = shared.hub(), 0
+    while not shared.stop.is_set():
+        shared.report_now.wait(shared.settings.telemetry_s)
+        shared.report_now.clear()
+        if shared.stop.is_set() or not shared.uploads.are_done():
+            continue
+        sequence += 1
+        try:
+            hub.telemetry(_telemetry(shared, board, sequence))
+            shared.reached(hub)
+        except (HubUnreachable, HubRefused) as error:
+            log.warning("not_reported", error=str(error))
+
+
+def _telemetry(shared: Shared, board: Board, sequence: int) -> Telemetry:
+    parts = [part for part in board.parts() if part["part"] != HEALTH_PART]
+    news = shared.news
+    if news.diverged_at is not None:  # the one thing of the line that the office has to know
+        facts = {"diverged": news.diverged, "rebuilt": news.cache_rebuilt}
+        at = news.diverged_at.isoformat()
+        parts.append({"part": "cache", "state": State.WARNING.value, "at": at, "stops": "", "facts": facts})
+    now = shared.clock.now_utc()
+    return Telemetry(now, SOFTWARE, unsent=news.unsent, parts=tuple(parts), sequence=sequence)
 
 
 def _count_unsent(shared: Shared, opened: Opened) -> None:
@@ -270,7 +468,8 @@ def pull(shared: Shared) -> None:
     hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
     opened: Opened | None = None
     downloader: Downloader | None = None
-    failing = False
+    failing, kept_s = False, float("-inf")
+    alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
     while not shared.stop.is_set():
         shared.worked("pull")
         pause_s = 0.0
@@ -280,17 +479,24 @@ def pull(shared: Shared) -> None:
                 if downloader is not None:
                     downloader.close()
                 opened, downloader = now_open, _downloader(shared, now_open, hub)
+            if downloader is not None and shared.clock.monotonic_s() - kept_s > HOUSE_EVERY_S:
+                kept_s = shared.clock.monotonic_s()
+                _keep_house(shared, downloader, now_open.sound)
             if downloader is None:
                 pause_s = LOOK_S
             else:
+                _let_uploads_go_first(shared, until_s=alone_s)
+                alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
                 _pull_once(shared, downloader, hub)
                 backoff.succeeded()
                 if failing:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
+        except StoreFull:
+            pause_s = backoff.failed()  # told where it was found; the line is as it was
         except (HubUnreachable, HubRefused, MessageError) as error:
-            failing, pause_s = True, backoff.failed()
-            _not_reached(shared, "pull", error)
+            failing, pause_s = True, backoff.failed(error)
+            _not_reached(shared, "pull", error, hub)
         except DBAPIError as error:  # the journal was in somebody's hands for too long, or is being set aside
             opened, pause_s = None, max(0.2, backoff.failed())
             log.warning("journal_unusable", error=str(error.orig))
@@ -301,15 +507,30 @@ def pull(shared: Shared) -> None:
         downloader.close()
 
 
+def _let_uploads_go_first(shared: Shared, *, until_s: float) -> None:
+    """Raises HubUnreachable where they do not get through: then the feed would not either."""
+    if not shared.uploads.are_done() and shared.clock.monotonic_s() < until_s:
+        shared.ring(SYNC_BELL)
+        if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
+            raise HubUnreachable("uploads do not get through")
+
+
 def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | None:
     if opened.grants is None:
         return None
 
     def told(event: str, detail: str) -> None:
         log.warning(event, detail=detail)
-        if event == "cache_broken":
-            shared.tell(cache_problem=detail)
-            shared.add(cache_rebuilt=1)
+        match event:
+            case "cache_broken":
+                shared.tell(cache_problem=detail)
+                shared.add(cache_rebuilt=1)
+            case "diverged":
+                shared.tell(diverged_at=shared.clock.now_utc())
+                shared.add(diverged=1)
+            case "feed_gone":  # the hub may have been restored: it wants to know what this device holds
+                shared.rejoin_now.set()
+                shared.ring(SYNC_BELL)
 
     downloader = Downloader(
         opened.grants,
@@ -319,10 +540,34 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
+        worked=lambda: shared.worked("pull"),
     )
     downloader.open()
     shared.tell(generation=downloader.generation)
     return downloader
+
+
+def _keep_house(shared: Shared, downloader: Downloader, journal: Journal | None) -> None:
+    """See how much room there is, keep the reserve, and let go of what nobody needs any more. Does without the hub."""
+    folder = shared.state.path
+    level = room.level(folder)
+    room.keep_reserve(folder)
+    if level is not shared.news.room:
+        (log.info if level is Level.AMPLE else log.warning)("disk_room", level=level, free_mib=room.free_mib(folder))
+    shared.tell(room=level)
+    if journal is None:
+        return
+    note_covered(journal, downloader.cursors())
+    kept_days = KEPT_DAYS if level is Level.AMPLE else LOW_KEPT_DAYS
+    gone = 0
+    while not shared.stop.is_set():
+        shared.worked("pull")
+        done = prune(journal, now=shared.clock.now_utc(), kept_days=kept_days)
+        gone += done.operations
+        if not done.more:
+            break
+    if gone:
+        log.info("pruned", operations=gone, kept_days=kept_days)
 
 
 def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
@@ -344,10 +589,15 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
         shared.ring(SYNC_BELL)  # new slots may want a lease
 
 
-def _not_reached(shared: Shared, who: str, error: Exception) -> None:
+def _not_reached(shared: Shared, who: str, error: Exception, hub: HttpHub) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubUnreachable | HubKeyWrong):
+        shared.tell(line=False)
+    if isinstance(error, HubKeyWrong):
+        word = TLS_KEY
+        hub.expect(shared.state.hub_pins(shared.identity))  # the other thread may have heard of a new key meanwhile
     before = shared.news.refused
-    if isinstance(error, HubRefused):
+    if word:
         shared.tell(refused=word)
     if word != before or not word:
         log.warning("not_reached", thread=who, error=str(error))
@@ -358,7 +608,16 @@ def health(shared: Shared, *, now: datetime) -> Health:
     news = shared.news
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
-    if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
+    if (
+        age_s is None
+        or age_s > OFFLINE_WARNING_S + shared.settings.wait_s
+        or news.cache_problem
+        or news.left_out
+        or _apart(news, now)
+        or news.began_afresh
+    ):
+        state = State.WARNING
+    if news.room is not Level.AMPLE:
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -371,23 +630,31 @@ def health(shared: Shared, *, now: datetime) -> Health:
         stops=stops,
         facts={
             "last_contact": None if news.last_contact is None else news.last_contact.isoformat(),
+            "line": news.line,
             "age_s": None if age_s is None else round(age_s, 1),
             "unsent": news.unsent,
             "rejected": news.rejected,
             "conflicts": news.conflicts,
             "generation": news.generation,
             "cache_rebuilt": news.cache_rebuilt,
+            "diverged": news.diverged,
             "cache_problem": news.cache_problem,
+            "began_afresh": news.began_afresh,
             "left_out": list(news.left_out),
             "refused": news.refused,
             "journal": news.journal,
             "clock_offset_s": news.clock_offset_s,
+            "room": news.room,
         },
     )
 
 
+def _apart(news: News, now: datetime) -> bool:
+    return news.diverged_at is not None and (now - news.diverged_at).total_seconds() < DIVERGED_WARNING_S
+
+
 def run(settings: Settings) -> int:
-    """The process: starts both threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
+    """The process: starts the threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
     state, clock = StateDir(settings.state_dir), SystemClock()
     identity = state.identity()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -404,12 +671,26 @@ def run(settings: Settings) -> int:
     board = Board(settings.run_dir / "health.db")
     with Doorbell(settings.run_dir / SYNC_BELL) as bell:
         failed = threading.Event()
-        for name, work in (("push", lambda: push(shared, bell, board)), ("pull", lambda: pull(shared))):
-            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
+        threads: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("push", lambda: push(shared, bell)),
+            ("pull", lambda: pull(shared)),
+            ("report", lambda: report(shared, board)),
+        )
+        started = [
+            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True)
+            for name, work in threads
+        ]
+        for thread in started:
+            thread.start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
-            settings.wait_s + settings.read_timeout_s + settings.connect_timeout_s + settings.backoff_s_max + 30
+            settings.wait_s
+            + settings.read_timeout_s
+            + settings.connect_timeout_s
+            + settings.backoff_s_max
+            + UPLOADS_FIRST_S
+            + 30
         )
         while not shared.stop.is_set():
             board.publish(health(shared, now=clock.now_utc()))
@@ -419,6 +700,8 @@ def run(settings: Settings) -> int:
             shared.stop.wait(LOOK_S)
         notify.stopping()
         log.info("stopping")
+        shared.ring(SYNC_BELL)
+        started[0].join(LAST_WORD_S)
     board.close()
     return 1 if failed.is_set() else 0
 

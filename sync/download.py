@@ -1,7 +1,8 @@
 """Downloading: pages of the feed into the current cache generation, or into the next one until it is whole.
 
-A generation that is missing, broken, of another schema, or cut off from its feed is replaced by a new file, built from the start
-and put in force only when it is complete; the last good one is read meanwhile and kept until another follows. Granted rows go
+A generation that is missing, broken, of another schema, or cut off from its feed is replaced by a new file: a snapshot where the hub
+has one (sync.bootstrap), else built page by page. It is put in force only when it is complete; the last good one is read meanwhile
+and kept until the new one has served a day. Granted rows go
 into the journal first, then the cache moves its cursor, so a cut in between only means that a page comes twice.
 """
 
@@ -10,20 +11,35 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import assert_never
 
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, granted_copy, grants
+from sync import granted, granted_copy, grants, tls
+from sync.balance import PARTS
+from sync.bootstrap import Bootstrap, Fetched
 from sync.cache import FEED_TABLES, Cache
+from sync.checksum import to_text
 from sync.client import Hub
-from sync.errors import CacheBroken, HubRefused, MessageError
+from sync.errors import CacheBroken, HubRefused, MessageError, StoreFull
 from sync.journal import Journal
-from sync.protocol import PAGE_ROWS_MAX, Page
-from sync.state import Identity, StateDir
+from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Page
+from sync.snapshot import WAIT_S_MAX, NoSnapshot
+from sync.state import Identity, StateDir, sync_directory
 from sync.store import reading
 from tickets.clock import Clock
+
+SERVED_S = 86_400.0
+"""A generation that has served so long needs no older one beside it."""
+BUILDING_ANSWERS_MAX = 6
+"""A hub that says so often that it is building is no longer waited for."""
+HEAL_AGAIN_S = 600.0
+"""A cache that differs from the hub is built anew, but not more often than this: if the new one differs too, people must look."""
+PARTS_A_STEP, PARTS_AT_FIRST = 1, 16
+"""How many parts of the cache are counted anew after a page: of a million tickets one part is 4 000 rows, some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,7 @@ class Downloader:
         clock: Clock,
         rows_max: int = PAGE_ROWS_MAX,
         told: Callable[[str, str], None] | None = None,
+        worked: Callable[[], None] | None = None,
     ) -> None:
         self._journal, self._state, self._identity, self._hub = journal, state, identity, hub
         self._clock, self._rows_max = clock, rows_max
@@ -64,9 +81,22 @@ class Downloader:
         self._current_number: int | None = None
         self._next: Cache | None = None
         self._next_number = 0
+        self._bootstrap = Bootstrap(
+            state, hub, hub_key=identity.hub_key, worked=worked or (lambda: None), told=self._told
+        )
+        self._fresh_wanted = False
+        self._told_full = False
+        self._asked = 0
+        self._snapshot_cursor: str | None = None
+        self._leavings = True
+        self._serving_since_s = clock.monotonic_s()
         self._seen: dict[str, set[str]] = {}
         self.rebuilt = 0
         """How many generations had to be replaced since this object began."""
+        self.diverged = 0
+        """How often the cache was found not to be what the hub has."""
+        self._healed_s = float("-inf")
+        self._part = 0
 
     @property
     def generation(self) -> int | None:
@@ -116,6 +146,10 @@ class Downloader:
 
     def step(self, *, wait_s: float) -> Pulled:
         """Ask for the next page and lay it down. Raises HubUnreachable, HubRefused, MessageError (a page that makes no sense)."""
+        if self._fresh_wanted:
+            fetched = self._fetch(wait_s=wait_s)
+            if fetched is not None:
+                return fetched
         target = self._next or self._current
         assert target is not None, "open() comes first"
         building = self._next is not None
@@ -132,10 +166,14 @@ class Downloader:
                 raise
             self._told("feed_gone", str(refused))
             self._begin_next()
+            if cursor is not None and cursor == self._snapshot_cursor:
+                self._begin_paging()  # the hub's own snapshot is too old for its feed: the same one again would not help
             return Pulled(more=True)
+        _must_be_readable(page)
         applied = self._grant(page, building=building)
         try:
-            rows = _lay_down(target, page)
+            rows, total = _lay_down(target, page, cursor)
+            apart = "" if page.more else self._compare(target, page, total)
         except DBAPIError as error:
             if _is_busy(error):
                 raise
@@ -144,19 +182,69 @@ class Downloader:
         switched = building and not page.more
         if switched:
             self._switch()
+        if apart:
+            self._heal(apart)
+        elif not page.more:
+            self._tidy()
         return Pulled(rows, applied.changed, applied.left_out, page.more, switched)
+
+    def _tidy(self) -> None:
+        """The generation in force has everything: what is not needed any more goes."""
+        self._let_go_of_the_last()
+        if self._leavings:
+            self._bootstrap.sweep()  # of a download that turned out not to be needed
+            self._leavings = False
+
+    def _compare(self, target: Cache, page: Page, total: int | None) -> str:
+        """Everything that the hub has is here now: does it come to the same? What is wrong, or nothing."""
+        if page.checksum is not None and total is not None and page.checksum != to_text(total):
+            return f"the rows here come to {to_text(total)}, the hub's to {page.checksum}"
+        with target.engine.begin() as connection:
+            count = PARTS_AT_FIRST if cache_file.uncounted(connection) else PARTS_A_STEP
+            for _ in range(count):
+                part, self._part = self._part, (self._part + 1) % PARTS
+                if not cache_file.recount(connection, part):
+                    return f"rows in part {part} are not what was laid down"
+        return ""
+
+    def _heal(self, why: str) -> None:
+        """Tell, and build the next generation from the start. The one in force is read meanwhile: nearly all of it is right."""
+        self.diverged += 1
+        now_s = self._clock.monotonic_s()
+        again = now_s < self._healed_s + HEAL_AGAIN_S
+        self._told("diverged", f"{why}; built anew a moment ago already" if again else why)
+        if not again and self._next is None:
+            self._healed_s = now_s
+            self.rebuilt += 1
+            self._begin_next()
+            if self._snapshot_cursor is not None:
+                self._begin_paging()  # it came as a snapshot, which may be what is wrong: the rows themselves, one by one
 
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
         if not grants.has_grants(page):
             return grants.Applied()
+        wrong = self._take_pins(page)
         with self._journal.write() as connection:
             applied = grants.apply(connection, page, self._identity)
+            applied = replace(applied, left_out=applied.left_out + wrong)
             if applied.changed and {"document", "key"} & set(applied.seen):
                 granted_copy.keep(self._state, connection)
         if building:
             for table, keys in applied.seen.items():
                 self._seen.setdefault(table, set()).update(keys)
         return applied
+
+    def _take_pins(self, page: Page) -> tuple[str, ...]:
+        """The hub's statement about its TLS keys goes beside the identity, where whoever connects next finds it. What was wrong with it."""
+        wrong = []
+        for part in page.tables:
+            for row in part.as_mappings() if part.table == "document" else ():
+                if row.get("name") == tls.DOCUMENT:
+                    try:
+                        self._state.take_pins(str(row.get("text")), self._identity)
+                    except MessageError as error:
+                        wrong.append(str(error))
+        return tuple(wrong)
 
     def _broken(self, why: str, *, building: bool) -> None:
         if building:
@@ -182,27 +270,116 @@ class Downloader:
         self._begin_next()
 
     def _begin_next(self) -> None:
+        """The next generation comes as a snapshot where the hub has one worth it, else page by page."""
         if self._next is not None:
             self._next.close()
             self._remove(self._next_number)
-        self._next_number = max([0, *self._numbers()]) + 1
-        self._next = Cache.create(self._state.cache(self._next_number))
+            self._next = None
+        self._fresh_wanted, self._asked, self._told_full, self._leavings = True, 0, False, True
         self._seen = {}
 
+    def _begin_paging(self) -> None:
+        self._fresh_wanted = False
+        self._next_number = self._unused_number()
+        self._next = Cache.create(self._state.cache(self._next_number))
+
+    def _fetch(self, *, wait_s: float) -> Pulled | None:
+        """One try at a snapshot. None: page instead."""
+        try:
+            got = self._bootstrap.fetch(wait_s=min(wait_s, WAIT_S_MAX))
+        except CacheBroken as error:
+            # Signed by the hub and still not what this version takes in: pages say the same, row by row.
+            self._told("snapshot_broken", str(error))
+            self._begin_paging()
+            return None
+        except StoreFull as error:
+            if not self._told_full:
+                self._told("store_full", str(error))
+                self._told_full = True
+            raise
+        except HubRefused as refused:
+            if refused.status != 404:
+                raise
+            self._begin_paging()  # a hub of the version before has none
+            return None
+        match got:
+            case NoSnapshot.FEW:
+                self._begin_paging()
+                return None
+            case NoSnapshot.BUILDING:
+                self._asked += 1
+                if self._asked >= BUILDING_ANSWERS_MAX:
+                    self._begin_paging()
+                    return None
+                return Pulled(more=True)
+            case Fetched():
+                return self._put_in_force(got)
+            case _ as never:
+                assert_never(never)
+
+    def _put_in_force(self, fetched: Fetched) -> Pulled:
+        """The file under a number that was never used, its grants in the journal, then the number."""
+        self._next_number = self._unused_number()
+        path = self._state.cache(self._next_number)
+        fetched.path.rename(path)
+        sync_directory(self._state.path)
+        self._next = self._open_to_write(path)
+        applied = grants.Applied() if fetched.grants is None else self._grant(fetched.grants, building=True)
+        self._fresh_wanted = False
+        self._switch()
+        self._bootstrap.sweep()  # last: killed before, the next start unpacks again what came already
+        self._snapshot_cursor = fetched.manifest.cursor
+        rows = fetched.manifest.tickets + fetched.manifest.uses
+        return Pulled(rows, applied.changed, applied.left_out, more=True, switched=True)
+
     def _switch(self) -> None:
-        """The next generation is whole: everyone reads it from here on; all but it and the last good one are removed."""
+        """The next generation is whole: everyone reads it from here on. The last good one stays until this one has served a day."""
         assert self._next is not None
         _fold_in(self._next)
         with self._journal.write() as connection:
             grants.forget_unseen(connection, self._seen)
             grants.switch_generation(connection, self._next_number, at=self._clock.now_utc().isoformat())
             granted_copy.keep(self._state, connection)
-        before, self._current = self._current_number, self._next
-        kept = {self._next_number, before}
+        before, self._current = self._current, self._next
+        kept = {self._next_number, self._current_number}
+        if before is not None:
+            before.close()
         self._current_number, self._next = self._next_number, None
+        self._serving_since_s = self._clock.monotonic_s()
         for number in self._numbers():
             if number not in kept:
                 self._remove(number)
+
+    def _let_go_of_the_last(self) -> None:
+        """Remove what the generation in force has replaced, once that has served a day: by this process's own measure, or by the hub's
+        and this device's clocks, which may be wrong; then the old file only stays longer or goes sooner.
+        """
+        if self._current_number is None or len(self._numbers()) < 2:
+            return
+        served_s = self._clock.monotonic_s() - self._serving_since_s
+        if served_s < SERVED_S:
+            with self._journal.read() as connection:
+                since = granted.generation_since(connection)
+            if since is None or (self._clock.now_utc() - since).total_seconds() < SERVED_S:
+                return
+        for number in self._numbers():
+            if number < self._current_number:
+                self._remove(number)
+
+    def cursors(self) -> tuple[str | None, ...]:
+        """Where each generation that may be read stands, the one in force and the one kept for a bad day."""
+        found = []
+        for number in self._numbers():
+            try:
+                held = Cache.open(self._state.cache(number))
+                try:
+                    with held.engine.begin() as connection:
+                        found.append(cache_file.cursor(connection))
+                finally:
+                    held.close()
+            except (CacheBroken, DBAPIError):
+                continue  # nobody reads that one
+        return tuple(found)
 
     def _open_checked(self, number: int) -> Cache:
         path = self._state.cache(number)
@@ -211,10 +388,16 @@ class Downloader:
             looked.check()
         finally:
             looked.close()
+        return self._open_to_write(path)
+
+    def _open_to_write(self, path: Path) -> Cache:
         try:
             return Cache.create(path)  # there already, so this only opens it to write
         except DBAPIError as error:
             raise CacheBroken(f"{path}: cannot be written ({error.orig})") from error
+
+    def _unused_number(self) -> int:
+        return max([0, self._current_number or 0, *self._numbers()]) + 1
 
     def _forget_unfinished(self, current: int | None) -> None:
         """A generation that nobody was told to read was being built when this device stopped. What was seen of the feed then is not
@@ -249,10 +432,11 @@ def _nobody(event: str, detail: str) -> None:
     _ = event, detail
 
 
-def _lay_down(target: Cache, page: Page) -> int:
-    """The page's tickets and uses and its cursor, in one transaction. How many rows."""
-    if not page.tables:
-        return 0
+def _lay_down(target: Cache, page: Page, cursor: str | None) -> tuple[int, int | None]:
+    """The page's tickets and uses and its cursor, in one transaction. How many rows, and what all rows come to then."""
+    if not page.tables and page.cursor == cursor:
+        with reading(target.engine) as connection:
+            return 0, cache_file.checksum(connection)
     rows = 0
     with target.engine.begin() as connection:
         for part in page.tables:
@@ -270,7 +454,14 @@ def _lay_down(target: Cache, page: Page) -> int:
             except (ValueError, TypeError, KeyError) as error:
                 raise MessageError(f"a page whose rows of '{part.table}' cannot be read: {error}") from error
         cache_file.move_cursor(connection, page.cursor)
-    return rows
+        return rows, cache_file.checksum(connection)
+
+
+def _must_be_readable(page: Page) -> None:
+    if page.schema not in (CURSOR_SCHEMA, CURSOR_SCHEMA - 1):
+        raise MessageError(
+            f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}"
+        )
 
 
 def _is_busy(error: DBAPIError) -> bool:

@@ -30,6 +30,18 @@ class CacheBroken(SyncError):
     code = "sync.cache_broken"
 
 
+class StoreFull(SyncError):
+    """The disk has no room for it. What is there stays as it is; tried again when there is room."""
+
+    code = "sync.store_full"
+
+
+class NewerFile(SyncError):
+    """A file of a newer version than this program: it is left untouched, and only that version, or a newer one, may open it."""
+
+    code = "sync.newer_file"
+
+
 class MessageError(SyncError):
     """A message that does not have the shape of the protocol. One line: where, what is allowed."""
 
@@ -43,9 +55,22 @@ class SegmentError(SyncError):
 
 
 class HubUnreachable(SyncError):
-    """No usable answer: no line, a time-out, an error status, or a body that is no message. Tried again later."""
+    """No usable answer: no line, a time-out, an error status, or a body that is no message. Tried again later: after `retry_after_s`
+    where the hub said so. `slow`: it has too much to do, or the line is too thin for what was sent.
+    """
 
     code = "sync.hub_unreachable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, slow: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.slow = slow
+
+
+class HubKeyWrong(HubUnreachable):
+    """Something answers at the hub's address that does not hold the hub's TLS key. Nothing was sent to it."""
+
+    code = "sync.hub_key_wrong"
 
 
 class HubRefused(SyncError):

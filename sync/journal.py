@@ -26,16 +26,19 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     insert,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from sync import granted
+from sync import granted, room
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
-from sync.errors import JournalBroken
+from sync.errors import JournalBroken, NewerFile
 from sync.operation import Incarnation, Operation, Previous, op_of, to_body
+from sync.room import Level, Limits
+from sync.schema import Owned, bring_up, run_sql
 from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
 from tickets.clock import Clock
@@ -83,7 +86,35 @@ anchor = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("cursor", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where the feed stood when the hub had applied everything up to `seq`: only a cache that has come so far can stand for those rows."""
+covered = Table(
+    "covered",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+"""Up to which number every cache file of this device has come; rows up to here need no longer be laid over it."""
+
 SCHEMA = 1
+OWNED = Owned(
+    "sync",
+    metadata,
+    steps=(
+        run_sql(
+            "CREATE TABLE checkpoint (incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, cursor TEXT NOT NULL,"
+            " PRIMARY KEY (incarnation, seq)) WITHOUT ROWID",
+            "CREATE TABLE covered (incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (incarnation))",
+        ),
+    ),
+)
 
 _HEAD = (
     select(operation.c.seq, operation.c.hash)
@@ -94,6 +125,8 @@ _HEAD = (
 _META = select(meta.c.value).where(meta.c.key == bindparam("key"))
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
+RENEWED = "renewed"
+"""The same, once a new incarnation has begun in the same file and until it holds grants of its own (sync.afresh)."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
@@ -108,10 +141,16 @@ class Appended:
 class Journal:
     """An open journal, its chain verified. One object a process; every process of the device may hold one."""
 
-    def __init__(self, engine: Engine, device: DeviceId, incarnation: int) -> None:
+    def __init__(self, engine: Engine, device: DeviceId, incarnation: int, folder: Path) -> None:
         self.engine = engine
         self.device = device
         self.incarnation = incarnation
+        self.folder = folder
+        self.limits = Limits()
+
+    def room(self) -> Level:
+        """How much may still be written where this journal stands: asked before money moves."""
+        return room.level(self.folder, self.limits)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -132,6 +171,8 @@ class Journal:
         """Chain a text that was an operation of this device before, unchanged: the same op id with the same text is answered
         `duplicate` wherever it is known. What is new goes through `append`.
         """
+        # Another process may have begun a new incarnation in this file (sync.afresh): an operation of the old one would never be sent.
+        self.incarnation = int(connection.execute(_META, {"key": "incarnation"}).scalar_one())
         row = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
         seq, previous = (1, ZERO_HASH) if row is None else (row.seq + 1, row.hash)
         digest = operation_hash(self.device, self.incarnation, seq, previous, body)
@@ -186,9 +227,15 @@ class Journal:
             return True
 
     def forked(self) -> str:
-        """Why the hub contradicts this journal, empty while it does not. Looked at by whoever has it open. Raises DBAPIError."""
+        """Why the hub contradicts this journal, empty while it does not; also when a new incarnation has begun and the hub has lent it nothing
+        yet. Looked at by whoever has it open. Raises DBAPIError.
+        """
         with self.read() as connection:
-            return connection.scalar(_META, {"key": FORKED}) or ""
+            return connection.scalar(_META, {"key": FORKED}) or connection.scalar(_META, {"key": RENEWED}) or ""
+
+    def grants_are_in(self, connection: Connection) -> None:
+        """The hub has answered this incarnation's first request for leases: what is here now may be sold."""
+        connection.execute(delete(meta).where(meta.c.key == RENEWED))
 
     def is_in_place(self, state: StateDir) -> bool:
         """Whether what is open here is still the journal of `state`, and not put away by another process since."""
@@ -201,8 +248,10 @@ class Journal:
             done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
         return (0 if head is None else head.seq) - (0 if done is None else done.seq)
 
-    def next_segment(self, state: StateDir) -> Segment | None:
-        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered."""
+    def next_segment(self, state: StateDir, *, operations_max: int = SEGMENT_OPERATIONS_MAX) -> Segment | None:
+        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered. One that is cut now
+        has `operations_max` operations at most; one that was cut before stays as it is.
+        """
         if not self.unsent():
             return None  # looked at without the write lock: an idle uploader must not stand in a gate's way
         incarnation = self.incarnation
@@ -215,6 +264,7 @@ class Journal:
             bodies = self._bodies(connection, incarnation, seq + 1, stored.last if stored is not None else None)
             if stored is not None:
                 return self._segment(stored, bodies)
+            bodies = bodies[:operations_max]
             fresh = cut(
                 device=self.device,
                 incarnation=incarnation,
@@ -244,7 +294,10 @@ class Journal:
             ).first()
             if stored is None:
                 return None
-            return self._segment(stored, self._bodies(connection, self.incarnation, first, stored.last))
+            bodies = self._bodies(connection, self.incarnation, first, stored.last)
+            if len(bodies) != stored.last - stored.first + 1:
+                return None  # acknowledged long ago, and deleted in part since
+            return self._segment(stored, bodies)
 
     def _segment(self, stored: Row[Any], bodies: tuple[str, ...]) -> Segment:
         return Segment(
@@ -276,9 +329,18 @@ class Journal:
             bodies.append(body)
         return tuple(bodies)
 
-    def acknowledge(self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str) -> None:
-        """Record the hub's answer (op, status, reason) for each operation of a segment and move the anchor behind it."""
+    def acknowledge(
+        self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str, cursor: str | None = None
+    ) -> None:
+        """Record the hub's answer (op, status, reason) for each operation of a segment and move the anchor behind it. `cursor` is where
+        the hub's feed stood with the effects in it.
+        """
         with self.write() as connection:
+            if cursor is not None:
+                connection.execute(
+                    upsert(checkpoint).on_conflict_do_nothing(),
+                    {"incarnation": sent.incarnation, "seq": sent.last, "cursor": cursor},
+                )
             if answers:
                 connection.execute(
                     upsert(answer).on_conflict_do_nothing(),
@@ -299,20 +361,20 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
     """Open the device's journal, making it (incarnation 1, or the next after journals set aside) where there is none.
 
     Raises JournalBroken when it cannot be read, belongs to another device, its chain does not hold, or the hub contradicts it;
-    NotEnrolled before enrolment. Safe to call from several processes at once.
+    NotEnrolled before enrolment, NewerFile for one of a newer version. Safe to call from several processes at once.
     """
     device = state.identity().device
     _finish_setting_aside(state)
     try:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
-            metadata.create_all(connection)
-            granted.metadata.create_all(connection)
+            bring_up(connection, OWNED)
+            bring_up(connection, granted.OWNED)
             known = {row.key: row.value for row in connection.execute(select(meta))}
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
-                journal = Journal(engine, device, incarnation)
+                journal = Journal(engine, device, incarnation, state.path)
                 connection.execute(
                     insert(meta),
                     [
@@ -329,7 +391,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
             raise JournalBroken(f"{state.journal}: schema {known.get('schema')}; this version reads {SCHEMA}")
         if FORKED in known:
             raise JournalBroken(f"{state.journal}: {known[FORKED]}")
-        journal = Journal(engine, device, int(known["incarnation"]))
+        journal = Journal(engine, device, int(known["incarnation"]), state.path)
         if state.incarnation() > journal.incarnation:
             raise JournalBroken(f"{state.journal}: an older copy (incarnation {journal.incarnation}) was put back")
         journal.verify()
@@ -347,12 +409,12 @@ def open_for_grants(state: StateDir) -> Journal | None:
         device = state.identity().device
         engine = open_engine(state.journal)
         with engine.begin() as connection:
-            granted.metadata.create_all(connection)
+            bring_up(connection, granted.OWNED)
             known = {row.key: row.value for row in connection.execute(select(meta))}
         if known.get("device") != device.hex():
             return None
-        return Journal(engine, device, int(known["incarnation"]))
-    except (DBAPIError, KeyError, ValueError):
+        return Journal(engine, device, int(known["incarnation"]), state.path)
+    except (DBAPIError, KeyError, ValueError, NewerFile):
         return None
 
 

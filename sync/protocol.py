@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,15 +26,30 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
+ARBITER, REJOIN = "/v1/arbiter", "/v1/rejoin"
+CERTIFICATE = "/v1/certificate"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 PAGE_ROWS_MAX = 10_000
 WAIT_S_MAX = 60.0
 CURSOR_CHARS_MAX = 512
-CURSOR_SCHEMA = 1
+CURSOR_SCHEMA = 2
+"""The form of the feed. 1: no checksum, one scope. 2: checksum, a scope a role. A hub serves this one and the one before; a device
+reads both.
+"""
 SCOPE = "venue"
-"""There is one scope yet: everything of the venue."""
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    SCOPE: ("document", "key", "slot", "answer", "ticket", "used"),
+    "kiosk": ("document", "key", "slot", "answer", "ticket", "used"),
+    "gate": ("document", "key", "answer", "ticket", "used"),
+}
+"""Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
+
+
+def scope_of(role: Role) -> str:
+    """The scope of a device of this role."""
+    return role.value if role.value in SCOPES else SCOPE
 
 
 class Status(StrEnum):
@@ -162,9 +177,14 @@ class Cursor:
     position: int
     scope: str = SCOPE
     schema: int = CURSOR_SCHEMA
+    xid: int = 0
+    """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
 
     def encode(self) -> str:
-        row = {"epoch": self.epoch, "position": self.position, "scope": self.scope, "schema": self.schema}
+        row: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "scope": self.scope}
+        row["schema"] = self.schema
+        if self.xid:
+            row["xid"] = self.xid
         return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
 
     @classmethod
@@ -173,7 +193,32 @@ class Cursor:
             if len(text) > CURSOR_CHARS_MAX:
                 raise ValueError(f"at most {CURSOR_CHARS_MAX} characters are allowed")
             row = _object(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
+            return cls(
+                _text(row, "epoch"),
+                _count(row, "position"),
+                _text(row, "scope"),
+                _count(row, "schema"),
+                _count(row, "xid") if "xid" in row else 0,
+            )
+
+
+def has_reached(cursor_text: str | None, mark_text: str) -> bool:
+    """Whether a cache that stands at `cursor_text` holds everything that the feed had brought at `mark_text`.
+
+    Positions of one feed compare as numbers, transaction first where it has them; whose scope a cursor is of does not matter to
+    that. Of two feeds (the hub was restored between) nothing can be said, and what cannot be said is no.
+    """
+    if cursor_text is None:
+        return False
+    try:
+        cursor, mark = Cursor.decode(cursor_text), Cursor.decode(mark_text)
+    except MessageError:
+        return False
+    return cursor.epoch == mark.epoch and _place(cursor) >= _place(mark)
+
+
+def _place(cursor: Cursor) -> tuple[int, int]:
+    return cursor.xid, cursor.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +236,22 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` is for later use."""
+    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` (sync.checksum) is what all
+    rows that the device has after this page must come to; None where the hub cannot say it for this very place. `schema` is the form of
+    cursor and rows.
+    """
 
     cursor: str
     more: bool
     tables: tuple[TableRows, ...]
     at: datetime
     checksum: str | None = None
+    schema: int = CURSOR_SCHEMA
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
+            "schema": self.schema,
             "cursor": self.cursor,
             "more": self.more,
             "at": self.at.isoformat(),
@@ -221,7 +271,8 @@ class Page:
                 more=_flag(row, "more"),
                 tables=tuple(_table(part) for part in _list(row, "tables")),
                 at=_instant(row, "at"),
-                checksum=row.get("checksum"),
+                checksum=None if row.get("checksum") is None else _text(row, "checksum", chars_max=64),
+                schema=_count(row, "schema") if "schema" in row else 1,
             )
 
 
@@ -230,6 +281,18 @@ class Answer:
     op: OpId
     status: Status
     reason: str = ""
+
+
+class Answers(tuple[Answer, ...]):
+    """One answer an operation, in order; `cursor` is where the feed stood when their effects were in it, None from a hub of before."""
+
+    cursor: str | None = None
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer], *, cursor: str | None) -> Answers:
+        made = cls(answers)
+        made.cursor = cursor
+        return made
 
 
 def segment_to_row(segment: Segment) -> dict[str, Any]:
@@ -267,18 +330,29 @@ def segment_from_json(text: bytes | str) -> Segment:
         )
 
 
+def known_from_json(text: bytes | str) -> int:
+    """The answer to a Rejoin: the last of this incarnation's operations that the hub has."""
+    with _reading("an answer to a rejoin"):
+        return _count(_object(text), "known_seq")
+
+
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
     return {
         "protocol": VERSION,
+        "cursor": answers.cursor if isinstance(answers, Answers) else None,
         "answers": [{"op": item.op.hex(), "status": item.status, "reason": item.reason} for item in answers],
     }
 
 
-def answers_from_json(text: bytes | str) -> tuple[Answer, ...]:
+def answers_from_json(text: bytes | str) -> Answers:
     with _reading("an answer to operations"):
-        return tuple(
-            Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
-            for row in _list(_object(text), "answers")
+        message = _object(text)
+        return Answers.of(
+            (
+                Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
+                for row in _list(message, "answers")
+            ),
+            cursor=None if message.get("cursor") is None else _text(message, "cursor", chars_max=CURSOR_CHARS_MAX),
         )
 
 
@@ -315,52 +389,129 @@ class ReleaseMessage:
             )
 
 
+def ruling_epoch(text: bytes | str) -> int:
+    """The answer to ARBITER: the epoch in which the answerer rules, 0 where it does not. Raises MessageError."""
+    with _reading("a reign"):
+        row = _object(text)
+        return _count(row, "epoch") if row["rules"] is True else 0
+
+
+HUB = "hub"
+"""The hub's name as a lender; a venue node that lends on is named by its device id in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWish:
+    """What a kiosk says of one slot: how much it has been lent and has returned *in total*, by lender, and how many units it wants on
+    top of what this lender lent it (`more`, for the one who is asked). Totals only grow, so a wish that was lost, doubled or comes late
+    changes nothing. `urgent`: a guest stands there.
+    """
+
+    slot: str
+    more: int = 0
+    lent: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, int] = field(default_factory=dict)
+    urgent: bool = False
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "slot": self.slot,
+            "more": self.more,
+            "lent": dict(self.lent),
+            "returned": dict(self.returned),
+            "urgent": self.urgent,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> SlotWish:
+        """Raises what `_reading` catches. A row of the previous release names a total (`quantity`) and never returns."""
+        return cls(
+            slot=_text(row, "slot", chars_max=64),
+            more=_count(row, "quantity" if "quantity" in row else "more", limit=LEASE_UNITS_MAX),
+            lent=_totals(row, "lent"),
+            returned=_totals(row, "returned"),
+            urgent=bool(row.get("urgent", False)),
+        )
+
+
+LEASE_UNITS_MAX = 100_000
+LENDERS_MAX = 64
+
+
+def _totals(row: Mapping[str, Any], name: str) -> dict[str, int]:
+    value = row.get(name, {})
+    if not isinstance(value, dict) or len(value) > LENDERS_MAX:
+        raise ValueError(f"'{name}' is an object of totals by lender, {LENDERS_MAX} at most")
+    return {str(lender)[:64]: _count(value, lender, limit=LEASE_UNITS_MAX) for lender in value}
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing. Leases belong to one
-    incarnation of its journal: what an earlier one sold of them is not known here any more, so a new one starts with none.
-
-    `slots`: (slot, quantity over the lease's whole life). `blocks`: (length, how many blocks of short ids it has been given
-    when this is answered), lengths 6 and 8.
+    """Leases belong to one incarnation of a journal: what an earlier one sold of them is not known here any more, so a new one starts
+    with none. `blocks`: (length, how many blocks of short ids it holds in force when this is answered), lengths 6 and 8. `members`: the
+    kiosks that a venue node lends on to.
     """
 
     incarnation: int
-    slots: tuple[tuple[str, int], ...] = ()
+    slots: tuple[SlotWish, ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
+    members: tuple[DeviceId, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
             "incarnation": self.incarnation,
-            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "slots": [wish.to_row() for wish in self.slots],
             "blocks": [{"length": length, "count": count} for length, count in self.blocks],
+            "members": [member.hex() for member in self.members],
         }
 
     @classmethod
     def from_json(cls, text: bytes | str) -> LeaseRequest:
         with _reading("a request for a lease"):
             row = _object(text)
-            slots = tuple(
-                (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
-                for item in _list(row, "slots", items_max=2_000)
-            )
+            slots = tuple(SlotWish.from_row(item) for item in _list(row, "slots", items_max=2_000))
             blocks = tuple(
                 (_count(item, "length"), _count(item, "count", limit=1_000))
                 for item in _list(row, "blocks", items_max=2)
             )
             if any(length not in BLOCK_LENGTHS for length, _ in blocks):
                 raise ValueError("short ids come in lengths 6 and 8")
-            return cls(incarnation=_count(row, "incarnation", limit=(1 << 32) - 1), slots=slots, blocks=blocks)
+            members = row.get("members", [])
+            if not isinstance(members, list) or len(members) > MEMBERS_MAX:
+                raise ValueError(f"'members' is a list of {MEMBERS_MAX} device ids at most")
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                slots=slots,
+                blocks=blocks,
+                members=tuple(parse_device_id(member) for member in members),
+            )
 
 
+MEMBERS_MAX = 500
 BLOCK_LENGTHS = (6, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
+    """`quantity` and `returned` are this lender's totals; `free` is what it could still lend, to anyone. `back`: a person took so many
+    units back: they are to be returned now, as far as they are not sold.
+    """
+
     slot: str
     quantity: int
     free: int
+    returned: int = 0
+    back: int = 0
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "slot": self.slot,
+            "quantity": self.quantity,
+            "free": self.free,
+            "returned": self.returned,
+            "back": self.back,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,12 +535,14 @@ class LeaseAnswer:
     slots: tuple[SlotGrant, ...]
     blocks: tuple[BlockGrant, ...]
     at: datetime
+    lender: str = HUB
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
             "at": self.at.isoformat(),
-            "slots": [{"slot": item.slot, "quantity": item.quantity, "free": item.free} for item in self.slots],
+            "lender": self.lender,
+            "slots": [item.to_row() for item in self.slots],
             "blocks": [item.to_row() for item in self.blocks],
         }
 
@@ -399,30 +552,83 @@ class LeaseAnswer:
             row = _object(text)
             return cls(
                 slots=tuple(
-                    SlotGrant(_text(item, "slot"), _count(item, "quantity"), _count(item, "free"))
+                    SlotGrant(
+                        _text(item, "slot"),
+                        _count(item, "quantity"),
+                        _count(item, "free"),
+                        _count(item, "returned") if "returned" in item else 0,
+                        _count(item, "back") if "back" in item else 0,
+                    )
                     for item in _list(row, "slots")
                 ),
-                blocks=tuple(
-                    BlockGrant(
-                        _count(item, "length"),
-                        _count(item, "first"),
-                        _count(item, "last"),
-                        None if item.get("until") is None else _instant(item, "until"),
-                    )
-                    for item in _list(row, "blocks")
-                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks")),
                 at=_instant(row, "at"),
+                lender=_text(row, "lender", chars_max=64) if "lender" in row else HUB,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAnswer:
+    """A kiosk's selling key as the hub vouches for it now: the certificate's exact text, and the hub's signature."""
+
+    text: str
+    signature: bytes
+
+    def to_row(self) -> dict[str, Any]:
+        return {"protocol": VERSION, "certificate": self.text, "signature": self.signature.hex()}
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> CertificateAnswer:
+        with _reading("a certificate"):
+            row = _object(text)
+            return cls(_text(row, "certificate", chars_max=8192), _bytes(row, "signature", 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
+    acknowledged, and all that it was lent and has returned in that incarnation, the totals that its wishes name.
+    """
+
+    incarnation: int
+    acknowledged: int
+    slots: tuple[SlotWish, ...] = ()
+    blocks: tuple[BlockGrant, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "incarnation": self.incarnation,
+            "acknowledged": self.acknowledged,
+            "slots": [said.to_row() for said in self.slots],
+            "blocks": [block.to_row() for block in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Rejoin:
+        with _reading("what a device holds"):
+            row = _object(text)
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                acknowledged=_count(row, "acknowledged"),
+                slots=tuple(SlotWish.from_row(item) for item in _list(row, "slots", items_max=5_000)),
+                blocks=tuple(_block(item) for item in _list(row, "blocks", items_max=2_000)),
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How a device is; the latest wins. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}."""
+    """How a device is. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}; which there are, docs/protocol.md says.
+
+    Messages may overtake each other: the latest is the one with the highest (`at`, `sequence`), `at` by the device's own clock. A device
+    that counts no sequence sends 0.
+    """
 
     at: datetime
     software: str
     unsent: int
     parts: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    sequence: int = 0
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -430,6 +636,7 @@ class Telemetry:
             "at": self.at.isoformat(),
             "software": self.software,
             "unsent": self.unsent,
+            "sequence": self.sequence,
             "parts": [dict(part) for part in self.parts],
         }
 
@@ -442,26 +649,36 @@ class Telemetry:
                 software=_text(row, "software", chars_max=64),
                 unsent=_count(row, "unsent"),
                 parts=tuple(_part(item) for item in _list(row, "parts", items_max=64)),
+                sequence=_count(row, "sequence") if "sequence" in row else 0,
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap)."""
+    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap);
+    `epoch` the reign that the answerer knows of (error epoch).
+    """
 
     error: str
     detail: str
     known_seq: int | None = None
+    epoch: int | None = None
 
     def to_row(self) -> dict[str, Any]:
-        return {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        row = {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        return row if self.epoch is None else {**row, "epoch": self.epoch}
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Problem:
         with _reading("a refusal"):
             row = _object(text)
-            known = row.get("known_seq")
-            return cls(_text(row, "error"), _text(row, "detail"), None if known is None else _count(row, "known_seq"))
+            known, epoch = row.get("known_seq"), row.get("epoch")
+            return cls(
+                _text(row, "error"),
+                _text(row, "detail"),
+                None if known is None else _count(row, "known_seq"),
+                None if epoch is None else _count(row, "epoch"),
+            )
 
 
 class _reading:  # noqa: N801 used like a function
@@ -527,6 +744,13 @@ def _list(row: Mapping[str, Any], key: str, *, items_max: int = 1_000_000) -> li
     if not isinstance(value, list) or len(value) > items_max:
         raise ValueError(f"'{key}' is a list of at most {items_max}")
     return value
+
+
+def _block(row: Mapping[str, Any]) -> BlockGrant:
+    length, first, last = _count(row, "length"), _count(row, "first"), _count(row, "last")
+    if length not in BLOCK_LENGTHS or not first <= last < 10**length:
+        raise ValueError("a block is a range of numbers of length 6 or 8")
+    return BlockGrant(length, first, last, None if row.get("until") is None else _instant(row, "until"))
 
 
 def _table(row: Mapping[str, Any]) -> TableRows:

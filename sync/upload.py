@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sync.chain import Segment
+from sync.chain import SEGMENT_OPERATIONS_MAX, Segment
 from sync.client import Hub
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import Journal
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
+from sync.pruning import note_given_back, note_lost
 from sync.state import StateDir
 from tickets.clock import Clock
 from tickets.ids import OpId
+
+BATCH_STEP, BATCH_MIN = 50, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +29,52 @@ class Sent:
     conflicts: int = 0
 
 
+@dataclass(slots=True)
+class BatchSize:
+    """How many operations the next segment may have: half as many when the hub or the line had too much of the last one, a few more
+    after each that went well, so that a venue's devices find the rate that their hub can bear.
+    """
+
+    operations: int = SEGMENT_OPERATIONS_MAX
+
+    def went_well(self) -> None:
+        self.operations = min(self.operations + BATCH_STEP, SEGMENT_OPERATIONS_MAX)
+
+    def too_much(self) -> None:
+        self.operations = max(self.operations // 2, BATCH_MIN)
+
+
 class Uploader:
-    """One step sends one segment. Holds no state of its own: what is unsent is in the journal."""
+    """One step sends one segment. What is unsent is in the journal; here is only how much to send at once."""
 
     def __init__(self, journal: Journal, state: StateDir, hub: Hub, *, clock: Clock) -> None:
         self._journal, self._state, self._hub, self._clock = journal, state, hub, clock
+        self.batch = BatchSize()
 
     def step(self) -> Sent:
         """Raises HubUnreachable (try again later) and HubRefused (revoked, or a chain that the hub contradicts)."""
-        segment = self._journal.next_segment(self._state)
+        segment = self._journal.next_segment(self._state, operations_max=self.batch.operations)
         if segment is None:
             return Sent()
         try:
             answers = self._hub.operations(segment)
+        except HubUnreachable as silent:
+            if silent.slow:
+                self.batch.too_much()
+            raise
         except HubRefused as refused:
+            if refused.status == 413:
+                self.batch.too_much()
             if refused.error != "chain_gap" or refused.known_seq is None:
                 raise
             self._send_again(segment, known_seq=refused.known_seq)
             answers = self._hub.operations(segment)
+        self.batch.went_well()
         return self._acknowledge(segment, answers)
 
     def _send_again(self, until: Segment, *, known_seq: int) -> None:
         """The hub has lost operations that it had acknowledged (it was restored): give them back from where its copy ends."""
+        note_lost(self._journal, known_seq)
         while known_seq + 1 < until.first:
             earlier = self._journal.sent_segment(known_seq + 1)
             if earlier is None:
@@ -57,10 +84,10 @@ class Uploader:
                     error="chain_gap",
                     known_seq=known_seq,
                 )
-            self._hub.operations(earlier)
+            note_given_back(self._journal, earlier, self._hub.operations(earlier).cursor)
             known_seq = earlier.last
 
-    def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
+    def _acknowledge(self, segment: Segment, answers: Answers) -> Sent:
         if len(answers) != len(segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         rows = [
@@ -68,7 +95,7 @@ class Uploader:
             (_op_of(body, answer), answer.status.value, answer.reason)
             for body, answer in zip(segment.bodies, answers, strict=True)
         ]
-        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat())
+        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat(), cursor=answers.cursor)
         return Sent(
             operations=len(answers),
             rejected=sum(answer.status is Status.REJECTED for answer in answers),

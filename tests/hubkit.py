@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,28 +20,37 @@ from hub.database import open_database
 from hub.errors import ChainGap, HubError
 from hub.node import HubNode
 from hub.services import devices, venue
+from hub.services.snapshot import Shelf
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row, answer_to_row
+from sync.client import SnapshotBody
 from sync.enrol import enrol
 from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
-    Answer,
+    CURSOR_SCHEMA,
+    Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
     answers_to_row,
+    scope_of,
     segment_from_json,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest, answer_from_json
+from sync.snapshot import answer_to_row as answer_to_row_of_snapshot
 from sync.state import Identity, Role, StateDir
+from tests.support import postgres
 from tickets.admission import Denied, Granted, Passage
 from tickets.clock import FixedClock
 from tickets.code import TicketCode, sign
@@ -65,11 +75,31 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-def make_node(folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db") -> HubNode:
-    """A hub with the made-up venue. Its empty database is migrated once a test run and then copied: half a second each time."""
+ENGINES = ("sqlite", "postgresql")
+"""The hub's tests run on both."""
+
+
+def fresh_database(folder: Path, *, engine: str = "sqlite", name: str = "hub.db") -> str:
+    """The URL of an empty hub database. It is migrated once a test run and then copied: half a second each time."""
+    if engine == "postgresql":
+        return postgres.fresh_url()
     (folder / name).write_bytes(_migrated())
+    return f"sqlite:///{folder / name}"
+
+
+def make_node(
+    folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db", engine: str = "sqlite"
+) -> HubNode:
+    """A hub with the made-up venue, on one of ENGINES."""
+    url = fresh_database(folder, engine=engine, name=name)
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
-    node = HubNode(open_database(f"sqlite:///{folder / name}"), key, clock=clock, random_bytes=random_bytes)
+    node = HubNode(
+        open_database(url),
+        key,
+        clock=clock,
+        random_bytes=random_bytes,
+        shelf=Shelf(folder / f"{name}.snapshots"),
+    )
     with node.write() as connection:
         venue.publish_catalogue(connection, VENUE, now=clock.now_utc())
     return node
@@ -94,17 +124,32 @@ class LocalHub:
 
     def __init__(self, node: HubNode, device: bytes | None = None) -> None:
         self.node, self.device = node, device
+        self.schema = CURSOR_SCHEMA
 
     def enrol(self, request: EnrolRequest) -> SignedText:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
         return SignedText.from_json(json.dumps(answer.to_row()))
 
     def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        self._sender()
-        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max))
+        scope = scope_of(self._sender().role)
+        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max, scope=scope, schema=self.schema))
         return Page.from_json(json.dumps(page.to_row()))
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        scope = scope_of(self._sender().role)
+        answer = self._call(lambda: self.node.snapshot(scope=scope))
+        return answer_from_json(json.dumps(answer_to_row_of_snapshot(answer)))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        path = self.node.snapshot_file(manifest.sha256, scope=scope_of(self._sender().role))
+        if path is None:
+            raise HubRefused("gone", status=404, error="snapshot_gone")
+        with path.open("rb") as file:
+            file.seek(start)
+            yield SnapshotBody(start, iter(lambda: file.read(1000), b""))
+
+    def operations(self, segment: Segment) -> Answers:
         sender, sent = self._sender(), segment_from_json(json.dumps(segment_to_row(segment)))
         answers = self._call(lambda: self.node.operations(sent, sender=sender))
         return answers_from_json(json.dumps(answers_to_row(answers)))
@@ -112,7 +157,8 @@ class LocalHub:
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         sender = self._sender()
         answer = self._call(lambda: self.node.claim(ClaimMessage.from_json(claim.to_json()), sender=sender))
-        return answer_from_row(answer_to_row(claim.op, answer, epoch=1), op=claim.op)
+        row = answer_to_row(claim.op, answer, epoch=claim.epoch)
+        return answer_from_row(row, op=claim.op, epoch=claim.epoch)
 
     def release(self, release: ReleaseMessage) -> None:
         sender = self._sender()
@@ -125,6 +171,11 @@ class LocalHub:
         answer = self._call(lambda: self.node.lease(message, sender=sender))
         return LeaseAnswer.from_json(json.dumps(answer.to_row()))
 
+    def certificate(self) -> CertificateAnswer:
+        sender = self._sender()
+        answer = self._call(lambda: self.node.certificate(sender=sender))
+        return CertificateAnswer.from_json(json.dumps(answer.to_row()))
+
     def telemetry(self, telemetry: Telemetry) -> None:
         sender = self._sender()
         message = Telemetry.from_json(json.dumps(telemetry.to_row()))
@@ -136,6 +187,10 @@ class LocalHub:
         if found is None or found.revoked:
             raise HubRefused("revoked", status=401, error="revoked")
         return found
+
+    def rejoin(self, held: Rejoin) -> int:
+        sender, said = self._sender(), Rejoin.from_json(json.dumps(held.to_row()))
+        return int(self._call(lambda: self.node.rejoin(said, sender=sender)))
 
     def _call(self, what: Callable[[], Any]) -> Any:
         try:

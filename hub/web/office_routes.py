@@ -12,13 +12,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hub.errors import NotFound
 from hub.node import HubNode
-from hub.services import accounts, tickets, venue
+from hub.services import accounts, resolve, tickets, venue
 from hub.services.accounts import Session, SignInLimit
 from hub.services.today import today
 from hub.web.access import SESSION_COOKIE, Anyone, FromOffice, find_session, form_of, node_of, same_origin
 from hub.web.view import View, page
 from hub.web.words import LANGUAGES
-from tickets.ids import TicketId
+from tickets.ids import OpId, TicketId
+from tickets.ids import op_id as parse_op_id
 from tickets.ids import ticket_id as parse_ticket_id
 from tickets.language import Language
 from tickets.short_id import ShortIdError
@@ -30,7 +31,7 @@ Public = [Depends(Anyone())]
 LANGUAGE_COOKIE = "kaisatsu_language"
 
 
-def _view(request: Request) -> View:
+def view_of(request: Request) -> View:
     """Language by cookie, else by what the browser asks for."""
     node = node_of(request)
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
@@ -48,7 +49,7 @@ async def root() -> Response:
 
 @router.get("/sign-in", dependencies=Public)
 async def sign_in_page(request: Request) -> Response:
-    view = await run_in_threadpool(_view, request)
+    view = await run_in_threadpool(view_of, request)
     return HTMLResponse(page("sign_in.html", view, failed=None, name=""))
 
 
@@ -62,7 +63,7 @@ async def sign_in(request: Request) -> Response:
     name, password = form.get("name", "")[:64], form.get("password", "")
     node, limit = node_of(request), _limit(request)
     address = request.client.host if request.client else ""
-    view = await run_in_threadpool(_view, request)
+    view = await run_in_threadpool(view_of, request)
     tried = limit.begin(address=address, name=name, monotonic_s=node.clock.monotonic_s())
     if tried is None:
         body = page("sign_in.html", view, failed="sign_in_limited", name=name)
@@ -121,7 +122,7 @@ async def today_page(request: Request, who: Office) -> Response:
     node = node_of(request)
 
     def render() -> str:
-        view = _view(request)
+        view = view_of(request)
         with node.read() as connection:
             shown = today(connection, now=view.now)
         heard = {
@@ -138,7 +139,7 @@ async def find(request: Request, who: Office) -> Response:
     """A ticket by the digits under its code; several when the digits came back on another day."""
 
     def look() -> Response:
-        view = _view(request)
+        view = view_of(request)
         try:
             digits = parse_short_id(request.query_params.get("digits", "")[:32])
         except ShortIdError as error:
@@ -158,7 +159,7 @@ async def find(request: Request, who: Office) -> Response:
 @router.get("/tickets/{ticket}")
 async def ticket_page(request: Request, ticket: str, who: Office) -> Response:
     def render() -> str:
-        view = _view(request)
+        view = view_of(request)
         with node_of(request).read() as connection:
             told = tickets.story(connection, _ticket_id(ticket))
         events = [
@@ -182,9 +183,44 @@ async def cancel(request: Request, ticket: str, who: Office) -> Response:
     return RedirectResponse(f"/tickets/{ticket_id.hex()}", status_code=303)
 
 
+@router.get("/operations")
+async def operations_page(request: Request, who: Office) -> Response:
+    """What devices sent and the hub could not apply, or that contradicts something: to be settled or tried again."""
+
+    def render() -> str:
+        view = view_of(request)
+        with node_of(request).read() as connection:
+            open_ones, done = resolve.unsettled(connection), resolve.settled(connection)
+        return page("operations.html", view, open=open_ones, done=done, who=who, here="operations")
+
+    return HTMLResponse(await run_in_threadpool(render))
+
+
+@router.post("/operations/{op}/settle")
+async def settle_operation(request: Request, op: str, who: Office) -> Response:
+    form, op_id = await form_of(request), _op_id(op)
+    because = form.get("because", "")
+    await run_in_threadpool(lambda: node_of(request).settle_operation(op_id, by=who.account, because=because))
+    return RedirectResponse("/operations", status_code=303)
+
+
+@router.post("/operations/{op}/retry")
+async def retry_operation(request: Request, op: str, who: Office) -> Response:
+    op_id = _op_id(op)
+    await run_in_threadpool(lambda: node_of(request).retry_operation(op_id, by=who.account))
+    return RedirectResponse("/operations", status_code=303)
+
+
+def _op_id(text: str) -> OpId:
+    try:
+        return parse_op_id(text)
+    except ValueError as error:
+        raise NotFound("no such operation") from error
+
+
 def problem_page(request: Request, *, status: int, detail: str) -> Response:
     """A page for people instead of an error text."""
-    view = _view(request)
+    view = view_of(request)
     who = find_session(request)
     return HTMLResponse(page("problem.html", view, detail=detail, who=who, here=""), status_code=status)
 

@@ -85,6 +85,14 @@ def test_the_help_is_a_table_of_contents_and_comes_at_once() -> None:
     assert all(len(row) <= 80 for row in done.stdout.splitlines())
 
 
+def _below(command: Any) -> set[str]:
+    """The commands of a group, and of the groups in it."""
+    found: set[str] = set()
+    for name, part in getattr(command, "commands", {}).items():
+        found |= {f"{name} {deeper}" for deeper in _below(part)} or {name}
+    return found
+
+
 def test_every_command_in_the_contents_is_there_and_none_is_left_out() -> None:
     from typer.main import get_command
 
@@ -92,8 +100,7 @@ def test_every_command_in_the_contents_is_there_and_none_is_left_out() -> None:
 
     there = set()
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", {})
-        there |= {f"{name} {part}" for part in below} or {name}
+        there |= {f"{name} {part}" for part in _below(command)} or {name}
     listed = {name for section in CONTENTS.values() for name in section}
     assert listed == there - {"emulate"} | {"emulate printer", "emulate terminal"}
     for name in listed:
@@ -126,7 +133,10 @@ WRONG = {
     ("hub", "serve"): ("--database",),
     ("hub", "serve", "--database", "hub.db"): ("hub.db", "sqlite:///"),
     ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--listen", "127.0.0.1:http"): ("--listen", "HOST:PORT"),
-    ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--listen", "192.0.2.1:0"): ("192.0.2.1", "--insecure"),
+    ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--listen", "192.0.2.1:0"): ("192.0.2.1:0",),
+    ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--tls", "--insecure"): ("--insecure", "--tls"),
+    ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--workers", "2"): ("--workers 2", "PostgreSQL"),
+    ("hub", "tls", "sideways", "--database", "sqlite:///{tmp}/h.db"): ("sideways", "announce"),
     ("hub", "serve", "--database", "sqlite:///{tmp}/h.db", "--listen", "192.0.2.1:0", "--insecure"): ("192.0.2.1:0",),
     ("hub", "seed", "--database", "sqlite:///{tmp}/file"): ("{tmp}/file", "not a database"),
     ("hub", "seed", "--database", "sqlite:///{tmp}/file/h.db"): ("{tmp}/file/h.db",),
