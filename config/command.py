@@ -32,7 +32,7 @@ CONTENTS = {
         "hub link": "Make a one-time link that enrols a device",
         "hub arbiter show": "Who rules over the tickets' uses",
         "hub arbiter set": "Name another arbiter",
-        "hub lease show": "How the stock of today's slots stands, and who holds it",
+        "hub lease show": "How today's slots stand, and who holds what",
         "hub lease take-back": "Give up what a lost kiosk holds of a slot",
         "hub slot capacity": "Change how many a slot has",
         "hub slot cancel": "Stop the sale of a slot",
@@ -41,7 +41,7 @@ CONTENTS = {
         "hub restored": "After a restore: which kiosks are waited for",
         "hub operations list": "Records that could not be applied",
         "hub operations retry": "Apply one again, its cause being mended",
-        "hub operations settle": "Say how one was dealt with otherwise",
+        "hub operations settle": "Say how one was dealt with",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk or a gate of a venue",
