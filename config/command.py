@@ -165,20 +165,36 @@ def emulate(context: typer.Context) -> None:
 
 @hub.command("serve", help="Serve devices and office; prints one JSON line when ready.")
 def hub_serve(
-    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")],
+    database: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db; with --venue one in its directory."),
+    ] = None,
     listen: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8443",
     tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,  # noqa: UP045
     tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its key, PEM.")] = None,  # noqa: UP045
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Without TLS also beyond loopback: something else protects the line.")
     ] = False,
+    venue: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--venue", metavar="DIR", help="As the venue node enrolled in DIR: relay and arbiter on the LAN."),
+    ] = None,
 ) -> None:
     from hub.command import serve
+
+    if venue is None and database is None:
+        _stop("hub serve: --database URL is missing, or --venue DIR for a venue node")
 
     host, port = _address(listen)
     _run_hub(
         lambda: serve(
-            database_url=database, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure
+            database_url=database,
+            host=host,
+            port=port,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            insecure=insecure,
+            venue_dir=venue,
         )
     )
 
@@ -200,7 +216,7 @@ def hub_seed(
 
 @hub.command("link", help="A new one-time link to enrol a device.")
 def hub_link(
-    role: Annotated[str, typer.Option("--role", help="kiosk or gate")],
+    role: Annotated[str, typer.Option("--role", help="kiosk, gate, or venue for a venue node")],
     label: Annotated[str, typer.Option("--label", help="What people call it: K3, B")],
     at_gate: Annotated[Optional[str], typer.Option("--gate", help="For a gate: its place in the catalogue.")] = None,  # noqa: UP045
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",

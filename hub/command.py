@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from hub.database import open_database, sqlite_path
 from hub.errors import HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, venue
+from hub.venue.node import VenueNode
+from hub.venue.run import Errands, open_venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from sync.service import log as service_log
@@ -49,23 +52,32 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
 
 def serve(
     *,
-    database_url: str,
+    database_url: str | None,
     host: str,
     port: int,
     key_file: Path | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     insecure: bool = False,
+    venue_dir: Path | None = None,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which.
+
+    `venue_dir`: run as the venue node that is enrolled there, with its database in that directory unless one is named.
 
     Raises HubError for an address that others can reach without TLS, unless `insecure` says that something else protects the line.
     """
     check_listen(host, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
-    service_log.configure("kaisatsu-hub")
+    service_log.configure("kaisatsu-hub" if venue_dir is None else "kaisatsu-venue")
     listener = _listen(host, port)
-    node = open_node(database_url, key_file=key_file)
-    app = create_app(node)
+    if venue_dir is None:
+        if database_url is None:
+            raise HubError("--database is missing; such as sqlite:///hub.db")
+        node = open_node(database_url, key_file=key_file)
+        app = create_app(node)
+    else:
+        node = open_venue(venue_dir, database_url=database_url)
+        app = create_app(node, office=False)
     config = uvicorn.Config(
         app,
         host=host,
@@ -80,8 +92,31 @@ def serve(
         ssl_certfile=None if tls_cert is None else str(tls_cert),
         ssl_keyfile=None if tls_key is None else str(tls_key),
     )
-    _Server(config, app.state.wakeup).run(sockets=[listener])
+    server = _Server(config, app.state.wakeup)
+    if isinstance(node, VenueNode):
+        assert venue_dir is not None
+        _serve_venue(server, node, venue_dir, listener)
+    else:
+        server.run(sockets=[listener])
     node.engine.dispose()
+
+
+def _serve_venue(server: _Server, node: VenueNode, venue_dir: Path, listener: socket.socket) -> None:
+    """Serve the venue while two threads keep up with the hub. A bug in one of them ends the process with an error."""
+    broken = threading.Event()
+
+    def failed() -> None:
+        broken.set()
+        server.should_exit = True
+
+    errands = Errands(node, venue_dir, failed=failed)
+    errands.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        errands.stop()
+    if broken.is_set():
+        raise SystemExit(1)
 
 
 def check_listen(host: str, *, tls_cert: Path | None, tls_key: Path | None, insecure: bool) -> None:
@@ -227,13 +262,14 @@ def main(argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("serve", "seed", "link"):
         command = commands.add_parser(name)
-        command.add_argument("--database", required=True)
+        command.add_argument("--database", required=name != "serve")
         command.add_argument("--key-file", type=Path)
         if name == "serve":
             command.add_argument("--listen", default="127.0.0.1:8200")
             command.add_argument("--tls-cert", type=Path)
             command.add_argument("--tls-key", type=Path)
             command.add_argument("--insecure", action="store_true")
+            command.add_argument("--venue", type=Path)
         else:
             command.add_argument("--base-url", default=DEFAULT_BASE_URL)
         if name == "link":
@@ -253,6 +289,7 @@ def main(argv: Sequence[str]) -> int:
                     tls_cert=given.tls_cert,
                     tls_key=given.tls_key,
                     insecure=given.insecure,
+                    venue_dir=given.venue,
                 )
             case "seed":
                 seed(database_url=given.database, base_url=given.base_url, key_file=given.key_file)

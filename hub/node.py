@@ -18,22 +18,26 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from hub import tables
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
-from hub.services import attention, devices, feed, ledger, stock, tickets, uploads
+from hub.services import attention, devices, feed, ledger, relay, stock, tickets, uploads
 from hub.services.devices import KnownDevice
 from sync import hop
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.protocol import (
+    SCOPE,
+    Acknowledged,
     Answer,
     EnrolRequest,
+    Head,
     LeaseAnswer,
     LeaseRequest,
+    OnBehalf,
     Page,
     ReleaseMessage,
     SignedText,
     Telemetry,
 )
-from sync.state import write_durably
+from sync.state import Role, write_durably
 from sync.store import reading
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
@@ -66,8 +70,10 @@ class HubNode:
         with reading(self.engine) as connection:
             yield connection
 
-    def authenticate(self, message: hop.Message, body: bytes) -> KnownDevice:
-        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word."""
+    def authenticate(self, message: hop.Message, body: bytes, *, revoked_too: bool = False) -> KnownDevice:
+        """The device that signed this request. Raises HopError; revoked devices are refused like unknown ones, by their own word, unless
+        the call is one that takes what they still have to say (`revoked_too`).
+        """
         with self.read() as connection:
             found: list[KnownDevice] = []
 
@@ -81,11 +87,14 @@ class HubNode:
             device_id = hop.verify(message, body, find_key=find_key, nonces=self.nonces, now=self.clock.now_utc())
         sender = found[0]
         assert sender.device == device_id
-        if sender.revoked:
+        if sender.revoked and not revoked_too:
             raise hop.HopError("revoked", "this device was shut out at the hub")
+        self._heard_of(device_id)
+        return sender
+
+    def _heard_of(self, device_id: DeviceId) -> None:
         with self._lock:
             self._contacts[device_id] = self.clock.now_utc()
-        return sender
 
     def look(self) -> int:
         """The newest change's number: proof that the database answers."""
@@ -103,22 +112,55 @@ class HubNode:
                 connection, request, key=self.key, now=self.clock.now_utc(), random_bytes=self.random_bytes
             )
 
-    def changes(self, cursor: str | None, *, rows_max: int) -> Page:
-        with self.read() as connection:
-            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        rows_max: int,
+        sender: KnownDevice | None = None,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        """The next page for `sender`. What it has `seen` of the hub's feed and knows `acknowledged` there matters to a venue node alone.
 
-    def operations(self, segment: Segment, *, sender: KnownDevice) -> tuple[Answer, ...]:
-        """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
-        if segment.device != sender.device:
-            raise NotAllowed("a device sends its own operations")
+        Raises HopError where the sender was shut out since it asked.
+        """
+        _ = seen, acknowledged
+        with self.read() as connection:
+            self.still_in(connection, sender)
+            scope = SCOPE if sender is None else feed.scope_of(sender.role)
+            return feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc(), scope=scope)
+
+    def still_in(self, connection: Connection, sender: KnownDevice | None) -> None:
+        """A long poll outlives its authentication. Raises HopError for a sender that was shut out meanwhile."""
+        if sender is not None:
+            now_known = devices.find(connection, sender.device)
+            if now_known is None or now_known.revoked:
+                raise hop.HopError("revoked", "this device was shut out at the hub")
+
+    def operations(
+        self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None
+    ) -> tuple[Answer, ...]:
+        """A segment from its device, or through the venue node that took it in. Raises ChainGap and the like; a fork is put on record
+        first.
+        """
         now = self.clock.now_utc()
         try:
             with self.write() as connection:
-                return uploads.receive(connection, segment, sender=sender, now=now)
+                owner = relay.subject(connection, sender, carried)
+                if segment.device != owner.device:
+                    raise NotAllowed("a device sends its own operations")
+                answers = uploads.receive(connection, segment, sender=owner, now=now)
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
-                attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
+                attention.note_trouble(connection, device=segment.device, kind=error.error, detail=str(error), now=now)
             raise
+        self._heard_of(segment.device)
+        return answers
+
+    def heads(self, device_id: DeviceId) -> tuple[Head, ...]:
+        with self.read() as connection:
+            return relay.heads(connection, device_id)
 
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
         with self.write() as connection:
@@ -128,19 +170,25 @@ class HubNode:
         with self.write() as connection:
             ledger.give_back(connection, message, device=sender.device)
 
-    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
         with self.write() as connection:
-            return stock.lend(connection, wanted, device=sender.device, now=self.clock.now_utc())
+            owner = relay.subject(connection, sender, carried)
+            if owner.role is not Role.KIOSK or owner.revoked:
+                raise NotAllowed("only a kiosk holds leases")
+            return stock.lend(connection, wanted, device=owner.device, now=self.clock.now_utc())
 
-    def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
+    def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice, carried: OnBehalf | None = None) -> None:
+        with self.read() as connection:
+            owner = relay.subject(connection, sender, carried)
+        self._heard_of(owner.device)
         row = {
-            "device": sender.device,
+            "device": owner.device,
             "at": tables.stamp(telemetry.at),
             "received_at": tables.stamp(self.clock.now_utc()),
             "body": json.dumps(telemetry.to_row(), ensure_ascii=False),
         }
         with self.engine.begin() as connection:  # nobody follows it, so nobody is woken
-            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == sender.device))
+            connection.execute(delete(tables.telemetry).where(tables.telemetry.c.device == owner.device))
             connection.execute(insert(tables.telemetry), row)
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:

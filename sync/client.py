@@ -21,6 +21,7 @@ from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
+    Acknowledged,
     Answer,
     EnrolRequest,
     LeaseAnswer,
@@ -49,8 +50,18 @@ class Hub(Protocol):
 
     def enrol(self, request: EnrolRequest) -> SignedText: ...
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        """The next page after `cursor`; an empty one after `wait_s` seconds without a change."""
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        """The next page after `cursor`; an empty one after `wait_s` seconds without a change. Of a venue node is also asked whether it
+        has as much of the hub's feed as was `seen` here, and for news beyond what is known `acknowledged` by the hub.
+        """
         ...
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]: ...
@@ -96,28 +107,40 @@ class HttpHub:
         return self._offset.total_seconds()
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        return _parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
+        return parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
         query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max)}
         if cursor is not None:
             query["cursor"] = cursor
+        if seen is not None:
+            query["seen"] = seen
+        if acknowledged is not None:
+            query["acknowledged"] = acknowledged.to_text()
         path = f"{protocol.CHANGES}?{urlencode(query)}"
         body = self._send("GET", path, None, read_s=self._read_s + wait_s, bytes_max=protocol.PAGE_BYTES_MAX)
-        return _parsed(Page.from_json, body)
+        return parsed(Page.from_json, body)
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]:
-        return _parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
+        return parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         body = self._send("POST", protocol.CLAIM, json.loads(claim.to_json()), read_s=deadline_s, connect_s=deadline_s)
-        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), body)
+        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
-        return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
+        return parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
@@ -199,7 +222,7 @@ def _bounded(answer: requests.Response, *, bytes_max: int, deadline_s: float) ->
     return b"".join(chunks)
 
 
-def _parsed(parse: Callable[[bytes], T], body: bytes) -> T:
+def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """An answer that is no message of the protocol came from something else on the way."""
     try:
         return parse(body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,9 +19,9 @@ from sync import cache as cache_file
 from sync import granted, granted_copy, grants
 from sync.cache import FEED_TABLES, Cache
 from sync.client import Hub
-from sync.errors import CacheBroken, HubRefused, MessageError
+from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError
 from sync.journal import Journal
-from sync.protocol import PAGE_ROWS_MAX, Page
+from sync.protocol import PAGE_ROWS_MAX, Acknowledged, Page
 from sync.state import Identity, StateDir
 from sync.store import reading
 from tickets.clock import Clock
@@ -37,6 +38,8 @@ class Pulled:
     left_out: tuple[str, ...] = ()
     more: bool = False
     switched: bool = False
+    settled: int = 0
+    """Words of the hub on operations that a venue node had answered first."""
 
     @property
     def changed(self) -> bool:
@@ -58,6 +61,7 @@ class Downloader:
         told: Callable[[str, str], None] | None = None,
     ) -> None:
         self._journal, self._state, self._identity, self._hub = journal, state, identity, hub
+        self._node: str | None = None
         self._clock, self._rows_max = clock, rows_max
         self._told = told or _nobody
         self._current: Cache | None = None
@@ -71,6 +75,26 @@ class Downloader:
     @property
     def generation(self) -> int | None:
         return self._current_number
+
+    def use(self, hub: Hub, *, node: str | None) -> None:
+        """From now on ask there. `node` is a venue node's device id in hex, None for the hub: their feeds count differently, so each has
+        its own cursor, and the rows stay.
+        """
+        self._hub, self._node = hub, node
+
+    def is_ready(self, hub: Hub, *, node: str) -> bool:
+        """Whether a venue node would serve this device now: it answers, knows it, and has as much of the hub as was seen here."""
+        if self._current is None or self._next is not None:
+            return False
+        with reading(self._current.engine) as connection:
+            cursor, seen = cache_file.cursor(connection, node=node), cache_file.cursor(connection)
+        try:
+            hub.changes(cursor, wait_s=0, rows_max=1, seen=seen)
+        except HubRefused as refused:
+            return refused.status == 410  # it is another feed now, and begins anew for us
+        except (HubUnreachable, MessageError):
+            return False
+        return True
 
     def open(self) -> None:
         """Find the generation in force and look at every page of it; begin a new one if it cannot be read."""
@@ -121,21 +145,27 @@ class Downloader:
         building = self._next is not None
         try:
             with reading(target.engine) as connection:
-                cursor = cache_file.cursor(connection)
+                seen = cache_file.cursor(connection)
+                cursor = seen if self._node is None else cache_file.cursor(connection, node=self._node)
         except DBAPIError as error:
             self._broken(str(error.orig), building=building)
             return Pulled(more=True)
         try:
-            page = self._hub.changes(cursor, wait_s=0 if building else wait_s, rows_max=self._rows_max)
+            page = self._ask(cursor, seen, wait_s=0 if building else wait_s)
         except HubRefused as refused:
             if refused.status != 410:
                 raise
             self._told("feed_gone", str(refused))
-            self._begin_next()
+            if self._node is None or cursor is None:
+                self._begin_next()
+            else:  # the rows are good, and the node knows from where a device of its hub goes on
+                with target.engine.begin() as connection:
+                    cache_file.forget_cursor(connection, node=self._node)
             return Pulled(more=True)
         applied = self._grant(page, building=building)
+        told = self._settle(page)
         try:
-            rows = _lay_down(target, page)
+            rows = _lay_down(target, page, node=self._node, seen=seen)
         except DBAPIError as error:
             if _is_busy(error):
                 raise
@@ -144,7 +174,23 @@ class Downloader:
         switched = building and not page.more
         if switched:
             self._switch()
-        return Pulled(rows, applied.changed, applied.left_out, page.more, switched)
+        return Pulled(rows, applied.changed, applied.left_out, page.more, switched, told)
+
+    def _ask(self, cursor: str | None, seen: str | None, *, wait_s: float) -> Page:
+        if self._node is None:
+            return self._hub.changes(cursor, wait_s=wait_s, rows_max=self._rows_max)
+        known = Acknowledged(self._journal.incarnation, self._journal.hub_seq())
+        return self._hub.changes(cursor, wait_s=wait_s, rows_max=self._rows_max, seen=seen, acknowledged=known)
+
+    def _settle(self, page: Page) -> int:
+        """What the node says of the hub's copy of this journal. How many words of the hub came with it."""
+        if page.relay is None or page.relay.acknowledged is None:
+            return 0
+        held = page.relay.acknowledged
+        if held.incarnation == self._journal.incarnation:
+            rows = [(item.op, item.status.value, item.reason) for item in page.relay.answers]
+            self._journal.settle(held.seq, rows, at=page.at.isoformat())
+        return len(page.relay.answers)
 
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
         if not grants.has_grants(page):
@@ -192,6 +238,7 @@ class Downloader:
     def _switch(self) -> None:
         """The next generation is whole: everyone reads it from here on; all but it and the last good one are removed."""
         assert self._next is not None
+        self._carry_over()
         _fold_in(self._next)
         with self._journal.write() as connection:
             grants.forget_unseen(connection, self._seen)
@@ -203,6 +250,19 @@ class Downloader:
         for number in self._numbers():
             if number not in kept:
                 self._remove(number)
+
+    def _carry_over(self) -> None:
+        """What a venue node told of must not be forgotten because the next generation comes from somebody who has not heard of it yet."""
+        if self._current is None or self._current_number is None:
+            return
+        assert self._next is not None
+        try:
+            with reading(self._current.engine) as connection:
+                by_node = cache_file.came_by_node(connection)
+            if by_node:
+                cache_file.carry_over(self._next, self._state.cache(self._current_number))
+        except (DBAPIError, sqlite3.Error) as error:
+            self._told("cache_not_carried_over", str(error))
 
     def _open_checked(self, number: int) -> Cache:
         path = self._state.cache(number)
@@ -249,9 +309,12 @@ def _nobody(event: str, detail: str) -> None:
     _ = event, detail
 
 
-def _lay_down(target: Cache, page: Page) -> int:
-    """The page's tickets and uses and its cursor, in one transaction. How many rows."""
-    if not page.tables:
+def _lay_down(target: Cache, page: Page, *, node: str | None, seen: str | None) -> int:
+    """The page's tickets and uses and its cursor, in one transaction. How many rows. At the end of a venue node's feed everything of the
+    hub up to the node's own place there is here too.
+    """
+    hub_cursor = None if page.relay is None or page.more or page.relay.cursor == seen else page.relay.cursor
+    if not page.tables and hub_cursor is None:
         return 0
     rows = 0
     with target.engine.begin() as connection:
@@ -269,7 +332,9 @@ def _lay_down(target: Cache, page: Page) -> int:
                 )
             except (ValueError, TypeError, KeyError) as error:
                 raise MessageError(f"a page whose rows of '{part.table}' cannot be read: {error}") from error
-        cache_file.move_cursor(connection, page.cursor)
+        cache_file.move_cursor(connection, page.cursor, node=node)
+        if node is not None and hub_cursor is not None:
+            cache_file.move_cursor(connection, hub_cursor)
     return rows
 
 

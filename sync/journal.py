@@ -92,6 +92,8 @@ _HEAD = (
     .limit(1)
 )
 _META = select(meta.c.value).where(meta.c.key == bindparam("key"))
+HUB_SEQ = "hub_seq"
+"""How far the hub itself has this incarnation, where a venue node has acknowledged more than that."""
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
@@ -276,9 +278,52 @@ class Journal:
             bodies.append(body)
         return tuple(bodies)
 
-    def acknowledge(self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str) -> None:
-        """Record the hub's answer (op, status, reason) for each operation of a segment and move the anchor behind it."""
+    def hub_seq(self) -> int:
+        """The last number that the hub itself is known to have. What comes after it must be kept, whoever else has it."""
+        with self.read() as connection:
+            return self._hub_seq(connection)
+
+    def _hub_seq(self, connection: Connection) -> int:
+        noted = connection.scalar(_META, {"key": HUB_SEQ})
+        if noted is not None:
+            return int(noted)
+        done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return 0 if done is None else int(done.seq)  # no venue node has ever answered: the anchor is the hub's
+
+    def _note_hub_seq(self, connection: Connection, seq: int) -> None:
+        statement = upsert(meta).values(key=HUB_SEQ, value=str(seq))
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
+        )
+
+    def settle(self, seq: int, answers: list[tuple[OpId, str, str]], *, at: str) -> None:
+        """The hub has everything up to `seq`; `answers` are its words on operations that a venue node had answered otherwise, and count
+        from here on.
+        """
         with self.write() as connection:
+            if seq > self._hub_seq(connection):
+                self._note_hub_seq(connection, seq)
+            for op, status, reason in answers:
+                statement = upsert(answer).values(op=op, status=status, reason=reason, at=at)
+                changed = {name: statement.excluded[name] for name in ("status", "reason", "at")}
+                connection.execute(statement.on_conflict_do_update(index_elements=["op"], set_=changed))
+
+    def acknowledged_seq(self) -> int:
+        """The last number that hub or venue node has answered for."""
+        with self.read() as connection:
+            done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return 0 if done is None else int(done.seq)
+
+    def acknowledge(self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str, by_hub: bool = True) -> None:
+        """Record the answer (op, status, reason) for each operation of a segment and move the anchor behind it. `by_hub` False: it is a
+        venue node's, so the hub's own is still to come.
+        """
+        with self.write() as connection:
+            known = self._hub_seq(connection)
+            if not by_hub:
+                self._note_hub_seq(connection, known)
+            elif connection.scalar(_META, {"key": HUB_SEQ}) is not None and sent.last > known:
+                self._note_hub_seq(connection, sent.last)
             if answers:
                 connection.execute(
                     upsert(answer).on_conflict_do_nothing(),

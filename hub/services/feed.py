@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select
 
 from hub.errors import CursorGone
-from hub.tables import change, document, meta, selling_key, slot, ticket, used
-from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, SCOPE, Cursor, Page, TableRows
+from hub.tables import change, device, document, meta, selling_key, slot, ticket, used
+from sync.protocol import CURSOR_SCHEMA, NODE_SCOPE, PAGE_ROWS_MAX, SCOPE, Cursor, Page, TableRows
+from sync.state import Role
 from tickets.ids import RandomBytes
 
 _CHUNK = 500
@@ -25,6 +26,10 @@ FEED_EPOCH = "feed_epoch"
 
 def _hex(value: bytes) -> str:
     return value.hex()
+
+
+def _hex_or_none(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
 
 
 def _same(value: Any) -> Any:
@@ -57,7 +62,10 @@ class _Feed:
 
 
 def _plain(table: Table, names: str) -> list[tuple[str, Any, Callable[[Any], Any]]]:
-    return [(name, table.c[name], _hex if table.c[name].type.python_type is bytes else _same) for name in names.split()]
+    return [
+        (name, table.c[name], _hex_or_none if table.c[name].type.python_type is bytes else _same)
+        for name in names.split()
+    ]
 
 
 FEEDS: dict[str, _Feed] = {
@@ -75,9 +83,35 @@ FEEDS: dict[str, _Feed] = {
 }
 
 
+NODE_FEEDS: dict[str, _Feed] = {
+    **FEEDS,
+    "device": _Feed(device, device.c.device, _plain(device, "device enrolled enrolled_signature revoked_at")),
+    "ticket": _Feed(
+        ticket,
+        ticket.c.ticket,
+        _plain(
+            ticket,
+            "ticket kid variant uses state not_before expires language short_id slot book part parts",
+        ),
+    ),
+    "used": _Feed(
+        used, used.c.op, _plain(used, "op ticket passage units window mode epoch at gate released device attention")
+    ),
+}
+"""What a venue node is told: whole rows, so that it can be to others what the hub is, and who the devices are. A ticket's order stays
+with the hub: the node takes it from the sale itself, which its kiosk sends there.
+"""
+_BY_SCOPE = {SCOPE: FEEDS, NODE_SCOPE: NODE_FEEDS}
+
+
+def scope_of(role: Role) -> str:
+    """Which part of the feed a device of this role follows."""
+    return NODE_SCOPE if role is Role.VENUE else SCOPE
+
+
 def touch(connection: Connection, table: str, keys: Iterable[bytes | str]) -> None:
     """Note that rows of a feed table changed, appeared or went, in the caller's transaction."""
-    assert table in FEEDS, table
+    assert table in NODE_FEEDS, table
     texts = list(dict.fromkeys(key.hex() if isinstance(key, bytes) else key for key in keys))
     for start in range(0, len(texts), _CHUNK):
         part = texts[start : start + _CHUNK]
@@ -100,13 +134,13 @@ def position(connection: Connection) -> int:
     return int(connection.scalar(select(func.coalesce(func.max(change.c.seq), 0))) or 0)
 
 
-def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now: datetime) -> Page:
+def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now: datetime, scope: str = SCOPE) -> Page:
     """What changed after a cursor (None: everything). Raises CursorGone where the feed cannot go on, MessageError for no cursor."""
     here = epoch(connection)
     start = 0
     if cursor_text is not None:
         cursor = Cursor.decode(cursor_text)
-        if (cursor.epoch, cursor.scope, cursor.schema) != (here, SCOPE, CURSOR_SCHEMA):
+        if (cursor.epoch, cursor.scope, cursor.schema) != (here, scope, CURSOR_SCHEMA):
             raise CursorGone("this cursor is of another feed; start again without one")
         if cursor.position > position(connection):
             raise CursorGone("this cursor is ahead of the feed: the hub was restored; start again without one")
@@ -120,7 +154,7 @@ def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now:
     ).all()
     more, changed = len(changed) > limit, changed[:limit]
     tables = []
-    for name, feed in FEEDS.items():
+    for name, feed in _BY_SCOPE[scope].items():
         keys = [row.key for row in changed if row.table == name]
         if not keys:
             continue
@@ -128,4 +162,4 @@ def page(connection: Connection, cursor_text: str | None, *, rows_max: int, now:
         columns = tuple(column for column, _, _ in feed.columns)
         tables.append(TableRows(table=name, columns=columns, rows=tuple(rows), deletes=tuple(gone)))
     end = changed[-1].seq if changed else start
-    return Page(cursor=Cursor(here, end).encode(), more=more, tables=tuple(tables), at=now)
+    return Page(cursor=Cursor(here, end, scope).encode(), more=more, tables=tuple(tables), at=now)

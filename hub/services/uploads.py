@@ -25,6 +25,8 @@ from sync.protocol import Answer, Status
 from tickets.ids import OpId
 
 REASON_CHARS_MAX = 200
+REVOKED = "revoked"
+"""The reason under which an operation of a device that is shut out is kept: nothing proves when it was made, so a person decides."""
 _REFUSALS = (HubError, SyncError, ValueError, LookupError, TypeError, OverflowError, IntegrityError, DataError)
 """What makes one operation inapplicable, for good. A database that is full, locked or gone is not among them: then nothing of the
 segment is taken, and the device sends it again.
@@ -90,6 +92,8 @@ def _take(
         if earlier is not None:
             same = earlier.device == sender.device and earlier.body == body
             status, reason = (Status.DUPLICATE, "") if same else (Status.CONFLICT, "op_id_taken")
+        elif sender.revoked:
+            status, reason = Status.REJECTED, REVOKED
         else:
             with connection.begin_nested():
                 status, reason = apply(connection, what, sender=sender, now=now)

@@ -58,17 +58,20 @@ class Anyone(Access):
 
 
 class FromDevice(Access):
-    """A request signed by an enrolled device of one of `roles`, not revoked."""
+    """A request signed by an enrolled device of one of `roles`, not revoked; `revoked_too` for what a device that is shut out may still
+    say.
+    """
 
     who = Who.DEVICE
 
-    def __init__(self, *roles: Role) -> None:
+    def __init__(self, *roles: Role, revoked_too: bool = False) -> None:
         self.roles = roles or tuple(Role)
+        self.revoked_too = revoked_too
 
     async def __call__(self, request: Request) -> DeviceCall:
         body = await bounded_body(request)
         sent = hop.Message(method=request.method, url=str(request.url), headers=_headers(request))
-        sender = await run_in_threadpool(node_of(request).authenticate, sent, body)
+        sender = await run_in_threadpool(node_of(request).authenticate, sent, body, revoked_too=self.revoked_too)
         if sender.role not in self.roles:
             raise NotAllowed(f"a {sender.role} may not call this")
         return DeviceCall(sender, body)

@@ -46,8 +46,10 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(node: HubNode) -> FastAPI:
-    """The application around one node. There is no documentation endpoint: docs/protocol.md is the documentation."""
+def create_app(node: HubNode, *, office: bool = True) -> FastAPI:
+    """The application around one node; a venue node has no office. There is no documentation endpoint: docs/protocol.md is the
+    documentation.
+    """
     wakeup = Wakeup()
     node.on_change = wakeup.ring
 
@@ -61,8 +63,9 @@ def create_app(node: HubNode) -> FastAPI:
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
     app.include_router(sync_routes.router)
-    app.include_router(office_routes.router)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    if office:
+        app.include_router(office_routes.router)
+        app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     app.add_middleware(_Headers, node=node)
     app.add_exception_handler(HubError, _refused)

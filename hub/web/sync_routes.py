@@ -17,18 +17,24 @@ from sync.errors import MessageError
 from sync.protocol import (
     PAGE_ROWS_MAX,
     WAIT_S_MAX,
+    Acknowledged,
     EnrolRequest,
     LeaseRequest,
     ReleaseMessage,
     Telemetry,
     answers_to_row,
+    heads_to_row,
+    on_behalf,
     segment_from_json,
 )
 from sync.state import Role
+from tickets.ids import device_id as parse_device_id
 
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
-Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
+OnceDevice = Annotated[DeviceCall, Depends(FromDevice(revoked_too=True))]
+Lessee = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
+Node = Annotated[DeviceCall, Depends(FromDevice(Role.VENUE))]
 Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
 
 
@@ -42,25 +48,40 @@ async def enrol(request: Request) -> dict[str, Any]:
 @router.get(protocol.CHANGES)
 async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
     """The next page; with `wait` it is held back until there is one. No database connection is held meanwhile."""
-    _ = call
-    cursor = request.query_params.get("cursor")
+    cursor, seen = request.query_params.get("cursor"), request.query_params.get("seen")
+    known = request.query_params.get("acknowledged")
+    acknowledged = None if known is None else Acknowledged.from_text(known)
     limit = int(_number(request, "limit", default=1000, limit=PAGE_ROWS_MAX))
     deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=WAIT_S_MAX)
     wakeup: Wakeup = request.app.state.wakeup
     node = node_of(request)
     while True:
-        page = await run_in_threadpool(lambda: node.changes(cursor, rows_max=limit))
+        page = await run_in_threadpool(
+            lambda: node.changes(cursor, rows_max=limit, sender=call.sender, seen=seen, acknowledged=acknowledged)
+        )
         left_s = deadline_s - time.monotonic()
-        if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
+        if page.tables or page.news or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
             return page.to_row()
         await wakeup.wait(timeout_s=left_s)
 
 
 @router.post(protocol.OPERATIONS)
-async def operations(request: Request, call: AnyDevice) -> dict[str, Any]:
-    segment = segment_from_json(call.body)
-    answers = await run_in_threadpool(lambda: node_of(request).operations(segment, sender=call.sender))
+async def operations(request: Request, call: OnceDevice) -> dict[str, Any]:
+    """Also of a device that is shut out: what it did is kept, and rejected until a person has looked."""
+    segment, carried = segment_from_json(call.body), on_behalf(call.body)
+    answers = await run_in_threadpool(lambda: node_of(request).operations(segment, sender=call.sender, carried=carried))
     return answers_to_row(answers)
+
+
+@router.get(protocol.HEADS)
+async def heads(request: Request, call: Node) -> dict[str, Any]:
+    """Where the hub's copies of one device's chains end: for a venue node that was not there when they grew."""
+    _ = call
+    try:
+        device = parse_device_id(request.query_params.get("device", ""))
+    except ValueError as error:
+        raise MessageError(f"'device': {error}") from error
+    return heads_to_row(await run_in_threadpool(lambda: node_of(request).heads(device)))
 
 
 @router.post(protocol.CLAIM)
@@ -78,15 +99,16 @@ async def release(request: Request, call: Gate) -> dict[str, Any]:
 
 
 @router.post(protocol.LEASE)
-async def lease(request: Request, call: Kiosk) -> dict[str, Any]:
-    wanted = LeaseRequest.from_json(call.body)
-    return (await run_in_threadpool(lambda: node_of(request).lease(wanted, sender=call.sender))).to_row()
+async def lease(request: Request, call: Lessee) -> dict[str, Any]:
+    wanted, carried = LeaseRequest.from_json(call.body), on_behalf(call.body)
+    answer = await run_in_threadpool(lambda: node_of(request).lease(wanted, sender=call.sender, carried=carried))
+    return answer.to_row()
 
 
 @router.post(protocol.TELEMETRY)
 async def telemetry(request: Request, call: AnyDevice) -> dict[str, Any]:
-    message = Telemetry.from_json(call.body)
-    await run_in_threadpool(lambda: node_of(request).telemetry(message, sender=call.sender))
+    message, carried = Telemetry.from_json(call.body), on_behalf(call.body)
+    await run_in_threadpool(lambda: node_of(request).telemetry(message, sender=call.sender, carried=carried))
     return {"protocol": protocol.VERSION}
 
 

@@ -1,0 +1,292 @@
+"""One running venue node: a hub to the devices of its venue, and a device to its hub.
+
+Everything is served from its own tables, with the hub's code; what only the hub may say is asked there or refused. It decides on
+claims only while the hub's newest statement names it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, select
+
+from hub import tables
+from hub.errors import ChainFork, ChainGap, NotAllowed
+from hub.node import HubNode
+from hub.services import attention, feed, uploads
+from hub.services.devices import KnownDevice
+from hub.venue import follow, relay, standing
+from hub.venue.errors import Behind, HubAway, NotTheArbiter
+from hub.venue.upstream import Upstream
+from sync import arbiter
+from sync.arbiter import Arbiter
+from sync.chain import Segment
+from sync.claim import ClaimMessage
+from sync.errors import HubRefused, HubUnreachable, MessageError
+from sync.protocol import (
+    Acknowledged,
+    Answer,
+    Cursor,
+    EnrolRequest,
+    Head,
+    LeaseAnswer,
+    LeaseRequest,
+    OnBehalf,
+    Page,
+    Relayed,
+    SignedText,
+    Telemetry,
+)
+from sync.state import Identity
+from tickets.admission import Denied, Granted
+from tickets.clock import Clock
+from tickets.ids import DeviceId, RandomBytes
+
+log = structlog.get_logger()
+
+STUCK_S = 30.0
+"""A chain that the hub will not take is tried again so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one page of the hub's feed did."""
+
+    rows: int
+    more: bool
+    left_out: tuple[str, ...] = ()
+    restored: bool = False
+
+
+class VenueNode(HubNode):
+    """Methods may be called from any thread; `pull` from one, `push` from one. `upstream` is for calls in a device's name."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        identity: Identity,
+        key: Any,
+        *,
+        upstream: Upstream,
+        clock: Clock,
+        random_bytes: RandomBytes,
+    ) -> None:
+        super().__init__(engine, key, clock=clock, random_bytes=random_bytes)
+        self.public = identity.hub_key
+        self.identity = identity
+        self.upstream = upstream
+        self.to_relay = threading.Event()
+        self.hub_heard_at: datetime | None = None
+        self.shut_out = False
+        """The hub has shut this node out: it rules no more. What it holds still goes to the hub."""
+        self._stuck: dict[tuple[DeviceId, int], tuple[str, float]] = {}
+        self._gaps: dict[tuple[DeviceId, int], int] = {}
+        self._told: dict[bytes, str] = {}
+
+    # what devices call
+
+    def enrol(self, request: EnrolRequest) -> SignedText:  # noqa: ARG002 the hub's signature of it
+        raise NotAllowed("a venue node enrols nobody; use the hub's own address")
+
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        rows_max: int,
+        sender: KnownDevice | None = None,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        """The next page of this node's feed, with what it knows of the hub. Raises Behind for a device that has `seen` more of the hub."""
+        with self.read() as connection:
+            self.still_in(connection, sender)
+            if seen is not None and standing.is_behind(connection, seen):
+                raise Behind("this node has less of the hub than you")
+            if cursor is None and seen is not None:
+                cursor = Cursor(feed.epoch(connection), standing.start_for(connection, seen)).encode()
+            page = feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+            held: Acknowledged | None = None
+            answers: tuple[Answer, ...] = ()
+            if sender is not None and acknowledged is not None:
+                held, answers = relay.acknowledged(connection, sender.device, acknowledged)
+            hub = standing.shown(connection, scope=Cursor.decode(page.cursor).scope)
+        return replace(page, relay=Relayed(hub, held, answers, self.hub_heard_at))
+
+    def operations(
+        self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None
+    ) -> tuple[Answer, ...]:
+        """A segment of a device: verified, applied here at once, and kept for the hub, in one transaction."""
+        if carried is not None or segment.device != sender.device:
+            raise NotAllowed("a device sends its own operations")
+        where = (segment.device, segment.incarnation)
+        stuck = self._stuck.get(where)
+        if stuck is not None and stuck[0] == ChainFork.error:
+            raise ChainFork("the hub holds other operations under these numbers")
+        missing = self._gaps.get(where)
+        if missing is not None and segment.first > missing + 1:
+            raise ChainGap(f"the hub misses operations from {missing + 1} on", known_seq=missing)
+        now = self.clock.now_utc()
+        try:
+            answers = self._receive(segment, sender=sender, now=now)
+        except (ChainGap, ChainFork) as error:
+            if not self._adopt(sender.device):
+                self._note(sender.device, error, now=now)
+                raise
+            try:
+                answers = self._receive(segment, sender=sender, now=now)
+            except (ChainGap, ChainFork) as again:
+                self._note(sender.device, again, now=now)
+                raise
+        self._gaps.pop(where, None)
+        self.to_relay.set()
+        return answers
+
+    def _receive(self, segment: Segment, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
+        with self.write() as connection:
+            position = feed.position(connection)
+            relay.fill(connection, segment, sender=sender, now=now)
+            answers = uploads.receive(connection, segment, sender=sender, now=now)
+            relay.keep(connection, segment, position=position, now=now)
+        return answers
+
+    def _note(self, device: DeviceId, error: ChainGap | ChainFork, *, now: datetime) -> None:
+        with self.write() as connection:
+            attention.note_trouble(connection, device=device, kind=error.error, detail=str(error), now=now)
+
+    def _adopt(self, device: DeviceId) -> bool:
+        """Ask the hub how far it has this device's chains. False where there is no line, or it knows no more than this node."""
+        try:
+            heads = self.upstream.heads(device)
+        except (HubUnreachable, HubRefused):
+            return False
+        with self.write() as connection:
+            return relay.adopt(connection, device, heads)
+
+    def heads(self, device_id: DeviceId) -> tuple[Head, ...]:
+        _ = device_id
+        raise NotAllowed("ask the hub")
+
+    def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
+        with self.read() as connection:
+            ruling = self.statement(connection)
+        if ruling is None or ruling.node != self.identity.device or self.shut_out:
+            raise NotTheArbiter("this node is not the venue's arbiter")
+        return super().claim(message, sender=sender)
+
+    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
+        """Stock is lent by the hub alone; the node asks there in the kiosk's name. Raises HubAway while there is no line."""
+        if carried is not None:
+            raise NotAllowed("a node asks the hub")
+        try:
+            return self.upstream.lease_for(sender.device, wanted, at=self.clock.now_utc())
+        except HubUnreachable as error:
+            raise HubAway("the hub lends, and it cannot be reached") from error
+        except HubRefused as error:
+            raise NotAllowed(str(error)) from error
+
+    def statement(self, connection: Connection) -> Arbiter | None:
+        """The newest statement of the hub about the arbiter that has come here."""
+        text = connection.scalar(select(tables.document.c.text).where(tables.document.c.name == arbiter.DOCUMENT))
+        if text is None:
+            return None
+        try:
+            return arbiter.check(text, self.public)
+        except MessageError:
+            return None
+
+    # what the node's own threads call
+
+    def pull(self, hub: Upstream, *, wait_s: float, rows_max: int) -> Pulled:
+        """Ask the hub for its next page and take it in. Raises HubUnreachable, HubRefused, MessageError."""
+        with self.read() as connection:
+            before = standing.cursor(connection)
+        try:
+            page = hub.changes(before, wait_s=wait_s, rows_max=rows_max)
+        except HubRefused as refused:
+            if refused.status != 410:
+                raise
+            with self.write() as connection:
+                standing.forget(connection)
+            log.warning("feed_gone", detail=str(refused))
+            return Pulled(0, more=True)
+        self.hub_heard_at = self.clock.now_utc()
+        if page.cursor == before and not page.tables:
+            return Pulled(0, more=page.more)
+        with self.write() as connection:
+            left_out = follow.take(connection, page, hub_key=self.public)
+            restored = standing.move(connection, page.cursor)
+            if restored:
+                relay.ask_all_again(connection)
+        if restored:
+            self.to_relay.set()
+        rows = sum(len(part.rows) + len(part.deletes) for part in page.tables)
+        return Pulled(rows, page.more, tuple(left_out), restored)
+
+    def push(self, hub: Upstream) -> int:
+        """Hand on the next segment of each chain. How many operations the hub answered. Raises HubUnreachable."""
+        with self.read() as connection:
+            waiting = relay.waiting(connection)
+        done = 0
+        for item in waiting:
+            where = (item.segment.device, item.segment.incarnation)
+            stuck = self._stuck.get(where)
+            if stuck is not None and self.clock.monotonic_s() < stuck[1]:
+                continue
+            done += self._push_one(hub, item, where)
+        return done
+
+    def _push_one(self, hub: Upstream, item: relay.Waiting, where: tuple[DeviceId, int]) -> int:
+        try:
+            answers = hub.relay(item.segment, received_at=item.received_at)
+        except HubRefused as refused:
+            self._refused(item.segment, where, refused)
+            return 0
+        if len(answers) != len(item.segment.bodies):
+            raise HubUnreachable(f"{len(answers)} answers to {len(item.segment.bodies)} operations")
+        self.hub_heard_at = self.clock.now_utc()
+        self._stuck.pop(where, None)
+        with self.write() as connection:  # devices wait for the news
+            relay.answered(connection, item.segment, answers, now=self.clock.now_utc())
+        return len(answers)
+
+    def _refused(self, segment: Segment, where: tuple[DeviceId, int], refused: HubRefused) -> None:
+        if refused.error == ChainGap.error and refused.known_seq is not None:
+            with self.write() as connection:
+                if relay.go_back(connection, segment, known_seq=refused.known_seq):
+                    return
+            self._gaps[where] = refused.known_seq  # the device still has it, and is asked for it when it comes next
+        first_time = where not in self._stuck
+        self._stuck[where] = (refused.error, self.clock.monotonic_s() + STUCK_S)
+        if first_time:
+            log.error("relay_stuck", error=refused.error, first=segment.first)
+            with self.write() as connection:
+                attention.note_trouble(
+                    connection,
+                    device=segment.device,
+                    kind="relay",
+                    detail=f"the hub does not take {segment.incarnation}.{segment.first}: {refused}",
+                    now=self.clock.now_utc(),
+                )
+
+    def push_telemetry(self, hub: Upstream) -> None:
+        """Hand on what devices said of themselves since. Raises HubUnreachable."""
+        with self.read() as connection:
+            rows = connection.execute(select(tables.telemetry)).all()
+        for row in rows:
+            if self._told.get(row.device) == row.received_at:
+                continue
+            try:
+                message = Telemetry.from_json(row.body)
+                hub.telemetry_for(DeviceId(row.device), message, at=datetime.fromisoformat(row.received_at))
+            except (HubRefused, MessageError) as error:
+                log.warning("telemetry_not_relayed", error=str(error))
+            self._told[row.device] = row.received_at
+
+    def waiting(self) -> int:
+        """How many operations are here that the hub has not answered."""
+        with self.read() as connection:
+            return relay.count_waiting(connection)

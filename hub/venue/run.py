@@ -1,0 +1,148 @@
+"""The venue node as a process: the hub's server over the node's tables, and two threads towards the hub, *follow* and *relay*.
+
+Neither the hub nor its line needs to be there. The state directory is a device's, enrolled with the role `venue`; the node's database
+lies in it unless another is named.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from hub.database import open_database
+from hub.errors import HubError
+from hub.venue.node import VenueNode
+from hub.venue.upstream import HttpUpstream
+from sync.backoff import Backoff
+from sync.enrol import SOFTWARE
+from sync.errors import HubRefused, HubUnreachable, MessageError, SyncError
+from sync.journal import open_journal
+from sync.protocol import PAGE_ROWS_MAX, Telemetry
+from sync.state import Identity, Role, StateDir
+from sync.upload import Uploader
+from tickets.clock import SystemClock
+
+DATABASE = "venue.db"
+WAIT_S = 20.0
+RELAY_LOOK_S = 1.0
+TELEMETRY_S = 15.0
+BACKOFF_S_MAX = 5.0
+"""Short: one node asks for a whole venue, and the venue waits for it."""
+
+log = structlog.get_logger()
+
+
+def open_venue(state_dir: Path, *, database_url: str | None = None) -> VenueNode:
+    """The node over an enrolled state directory. Raises HubError, in one line."""
+    state = StateDir(state_dir)
+    try:
+        identity, key = state.identity(), state.identity_key()
+    except SyncError as error:
+        raise HubError(str(error)) from error
+    if identity.role is not Role.VENUE:
+        raise HubError(f"{state_dir}: enrolled as a {identity.role}; a venue node needs a link of role venue")
+    engine = open_database(database_url or f"sqlite:///{state_dir / DATABASE}")
+    return VenueNode(
+        engine,
+        identity,
+        key,
+        upstream=_line(state, identity),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+    )
+
+
+class Errands:
+    """The threads towards the hub. `start` begins them, `stop` asks them to end; a bug in one of them ends the process by `failed`."""
+
+    def __init__(self, node: VenueNode, state_dir: Path, *, failed: Callable[[], None]) -> None:
+        self._node, self._state, self._failed = node, StateDir(state_dir), failed
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
+            for name, work in (("follow", self._follow), ("relay", self._relay))
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._node.to_relay.set()
+
+    def _follow(self) -> None:
+        hub, backoff = _line(self._state, self._node.identity), Backoff(os.urandom, bound_s_max=BACKOFF_S_MAX)
+        reached = False
+        while not self._stop.is_set():
+            try:
+                pulled = self._node.pull(hub, wait_s=WAIT_S, rows_max=PAGE_ROWS_MAX)
+            except (HubUnreachable, HubRefused, MessageError, DBAPIError) as error:
+                if reached or isinstance(error, HubRefused):
+                    log.warning("hub_not_reached", error=str(error))
+                reached = False
+                if isinstance(error, HubRefused) and error.error == "revoked":
+                    self._node.shut_out = True
+                self._stop.wait(backoff.failed())
+                continue
+            backoff.succeeded()
+            self._node.shut_out = False
+            if not reached:
+                reached = True
+                log.info("hub_reached")
+                self._node.to_relay.set()  # the line is back
+            if pulled.left_out:
+                log.error("left_out", what=pulled.left_out)
+            if pulled.restored:
+                log.warning("hub_restored")
+
+    def _relay(self) -> None:
+        hub, backoff = _line(self._state, self._node.identity), Backoff(os.urandom, bound_s_max=BACKOFF_S_MAX)
+        clock = self._node.clock
+        journal = open_journal(self._state, clock=clock, random_bytes=os.urandom)
+        own = Uploader(journal, self._state, hub, clock=clock)
+        told_s = float("-inf")
+        while not self._stop.is_set():
+            self._node.to_relay.clear()
+            pause_s = RELAY_LOOK_S
+            try:
+                own.step()
+                if done := self._node.push(hub):
+                    log.info("relayed", operations=done)
+                    pause_s = 0.0
+                elif clock.monotonic_s() > told_s + TELEMETRY_S:
+                    self._node.push_telemetry(hub)
+                    hub.telemetry(Telemetry(at=clock.now_utc(), software=SOFTWARE, unsent=self._node.waiting()))
+                    told_s = clock.monotonic_s()
+                backoff.succeeded()
+            except (HubUnreachable, HubRefused, DBAPIError) as error:
+                pause_s = backoff.failed()
+                if isinstance(error, HubRefused):
+                    log.warning("relay_refused", error=str(error))
+                self._stop.wait(pause_s)
+                continue
+            if pause_s:
+                self._node.to_relay.wait(pause_s)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """The top of a thread: a bug ends the process, so that systemd starts it afresh."""
+        try:
+            work()
+        except Exception:
+            log.exception("thread_ended", thread=threading.current_thread().name)
+            self._failed()
+
+
+def _line(state: StateDir, identity: Identity) -> HttpUpstream:
+    return HttpUpstream(
+        identity.hub_url,
+        device=identity.device,
+        key=state.identity_key(),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+    )
