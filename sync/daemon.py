@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from sync import grants, shut_out
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
@@ -26,6 +27,7 @@ from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
 from sync.journal import Journal, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.route import Origin, Route
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -42,6 +44,7 @@ LOOK_S = 1.0
 REOPEN_S = 5.0
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 OFFLINE_WARNING_S = 60.0
+NODE_PAUSE_S = 2.0
 
 log = structlog.get_logger()
 
@@ -117,6 +120,16 @@ class News:
     refused: str = ""
     journal: str = ""
     clock_offset_s: float = 0.0
+    unsent_hub: int = 0
+    shut_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A kept-alive line to one origin."""
+
+    origin: Origin
+    hub: HttpHub
 
 
 @dataclass(slots=True)
@@ -129,6 +142,7 @@ class Shared:
     clock: Clock
     random_bytes: RandomBytes
     watch: JournalWatch
+    route: Route
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
     news: News = field(default_factory=News)
@@ -149,15 +163,18 @@ class Shared:
                 cache_rebuilt=self.news.cache_rebuilt + cache_rebuilt,
             )
 
-    def reached(self, hub: HttpHub) -> None:
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+    def reached(self, line: Line) -> None:
+        self.route.reached(line.origin)
+        offset_s = round(line.hub.clock_offset_s, 3)
+        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=offset_s)
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
 
-    def hub(self) -> HttpHub:
-        return HttpHub(
-            self.identity.hub_url,
+    def line(self, origin: Origin) -> Line:
+        """A line of the calling thread's own."""
+        hub = HttpHub(
+            origin.url,
             device=self.identity.device,
             key=self.state.identity_key(),
             clock=self.clock,
@@ -165,6 +182,7 @@ class Shared:
             connect_timeout_s=self.settings.connect_timeout_s,
             read_timeout_s=self.settings.read_timeout_s,
         )
+        return Line(origin, hub)
 
     def ring(self, *names: str) -> None:
         for name in names:
@@ -173,7 +191,7 @@ class Shared:
 
 def push(shared: Shared, bell: Doorbell, board: Board) -> None:
     """The push thread, until `stop`."""
-    hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
+    line, backoff = shared.line(shared.route.current()), _backoff(shared)
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
@@ -183,28 +201,36 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         shared.worked("push")
         pause_s = LOOK_S
         now_open = shared.watch.current()
-        if now_open is not opened:
+        if now_open is not opened or line.origin != shared.route.current():
+            if line.origin != shared.route.current():
+                line.hub.close()
+                line = shared.line(shared.route.current())
+                backoff.succeeded()
             opened = now_open
             shared.tell(journal=opened.problem)
             uploader = keeper = None
             if opened.sound is not None:
-                uploader = Uploader(opened.sound, shared.state, hub, clock=shared.clock)
+                at_hub = line.origin.node is None
+                uploader = Uploader(opened.sound, shared.state, line.hub, clock=shared.clock, at_hub=at_hub)
                 if shared.identity.role is Role.KIOSK:
-                    keeper = LeaseKeeper(opened.sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
+                    units = shared.settings.slot_units
+                    keeper = LeaseKeeper(opened.sound, line.hub, clock=shared.clock, slot_units=units)
         try:
-            sent = _push_all(shared, uploader, keeper, hub)
+            sent = _push_all(shared, uploader, keeper, line)
             now_s = shared.clock.monotonic_s()
             if sent or now_s > told_s + shared.settings.telemetry_s:
-                hub.telemetry(_telemetry(shared, board))
-                shared.reached(hub)
+                line.hub.telemetry(_telemetry(shared, board))
+                shared.reached(line)
                 told_s = now_s
             backoff.succeeded()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, backoff.failed()
+            failing, pause_s = True, _pause_s(shared, backoff)
             _not_reached(shared, "push", error)
+            if _elsewhere(shared, line.origin, error):
+                pause_s = 0.0
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
@@ -214,7 +240,7 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
         bell.wait(timeout_s=max(pause_s, 0.01))
 
 
-def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, hub: HttpHub) -> bool:
+def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, line: Line) -> bool:
     """Everything that waits: operations before leases. Whether any operation was answered."""
     sent_any = False
     if keeper is not None:
@@ -225,11 +251,11 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
             break
         sent_any = True
         shared.worked("push")
-        shared.reached(hub)
+        shared.reached(line)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
     if keeper is not None and keeper.step():
-        shared.reached(hub)
+        shared.reached(line)
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
     return sent_any
@@ -260,48 +286,142 @@ def _telemetry(shared: Shared, board: Board) -> Telemetry:
 def _count_unsent(shared: Shared, opened: Opened) -> None:
     if opened.grants is not None:
         try:
-            shared.tell(unsent=opened.grants.unsent())
+            held = opened.grants.acknowledged_seq() - opened.grants.hub_seq()
+            shared.tell(unsent=opened.grants.unsent(), unsent_hub=held)
         except DBAPIError as error:
             log.warning("journal_unusable", error=str(error.orig))
 
 
 def pull(shared: Shared) -> None:
     """The pull thread, until `stop`."""
-    hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
-    opened: Opened | None = None
-    downloader: Downloader | None = None
-    failing = False
+    work = _Pulling(shared, shared.line(shared.route.current()))
+    backoff, failing = _backoff(shared), False
     while not shared.stop.is_set():
         shared.worked("pull")
         pause_s = 0.0
-        now_open = shared.watch.current()
         try:
-            if now_open is not opened:
-                if downloader is not None:
-                    downloader.close()
-                opened, downloader = now_open, _downloader(shared, now_open, hub)
-            if downloader is None:
-                pause_s = LOOK_S
-            else:
-                _pull_once(shared, downloader, hub)
+            if work.once():
                 backoff.succeeded()
                 if failing:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
+            else:
+                pause_s = LOOK_S
         except (HubUnreachable, HubRefused, MessageError) as error:
-            failing, pause_s = True, backoff.failed()
+            failing, pause_s = True, _pause_s(shared, backoff)
             _not_reached(shared, "pull", error)
+            if isinstance(error, HubRefused) and error.error == "revoked":
+                work.shut_out()
+            elif _elsewhere(shared, work.line.origin, error):
+                pause_s = 0.01
+                shared.ring(SYNC_BELL)  # what was sent there only may have to be sent again
         except DBAPIError as error:  # the journal was in somebody's hands for too long, or is being set aside
-            opened, pause_s = None, max(0.2, backoff.failed())
+            work.opened, pause_s = None, max(0.2, backoff.failed())
             log.warning("journal_unusable", error=str(error.orig))
         if pause_s:
             shared.pull_now.wait(pause_s)
             shared.pull_now.clear()
+    work.close()
+
+
+@dataclass(slots=True)
+class _Pulling:
+    """What the pull thread holds: its line, and the downloader of the journal that is open now."""
+
+    shared: Shared
+    line: Line
+    opened: Opened | None = None
+    downloader: Downloader | None = None
+
+    def once(self) -> bool:
+        """One page from whoever serves this device now. False where there is no journal to put it in."""
+        shared, now_open = self.shared, self.shared.watch.current()
+        if now_open is not self.opened:
+            self.close()
+            _learn(shared, now_open)
+            self.opened, self.downloader = now_open, _downloader(shared, now_open, self.line)
+        if self.line.origin != shared.route.current():
+            self._go_over(shared.route.current())
+        if self.downloader is None:
+            return False
+        if _pull_once(shared, self.downloader, self.line):
+            _learn(shared, now_open)
+        _look_for_node(shared, self.downloader)
+        return True
+
+    def _go_over(self, origin: Origin) -> None:
+        self.line.hub.close()
+        self.line = self.shared.line(origin)
+        log.info("route", to="hub" if origin.node is None else "node")
+        if self.downloader is not None:
+            self.downloader.use(self.line.hub, node=origin.node)
+
+    def shut_out(self) -> None:
+        if self.opened is not None and _shut_out(self.shared, self.opened, self.downloader):
+            self.opened = self.downloader = None
+
+    def close(self) -> None:
+        if self.downloader is not None:
+            self.downloader.close()
+        self.downloader = None
+
+
+def _backoff(shared: Shared) -> Backoff:
+    return Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
+
+
+def _pause_s(shared: Shared, backoff: Backoff) -> float:
+    """A venue with a node has somebody near to ask: it waits for no long pause to end."""
+    pause_s = backoff.failed()
+    return min(pause_s, NODE_PAUSE_S) if shared.route.node_named else pause_s
+
+
+def _elsewhere(shared: Shared, origin: Origin, error: Exception) -> bool:
+    """Whether to go on with another origin at once. A node that refuses as such (it is behind, or has not heard of this device) is as good
+    as none; what it refuses in the hub's name is the hub's no.
+    """
+    if isinstance(error, HubRefused):
+        not_ready = origin.node is not None and error.error in ("behind", "device_unknown", "not_found")
+        return not_ready and shared.route.failed(origin, not_ready=True)
+    return shared.route.failed(origin)
+
+
+def _learn(shared: Shared, opened: Opened) -> None:
+    """Who is the venue's node, by the newest statement that came here."""
+    if opened.grants is not None:
+        with opened.grants.read() as connection:
+            shared.route.learn(grants.statement(connection, shared.identity.hub_key))
+
+
+def _look_for_node(shared: Shared, downloader: Downloader) -> None:
+    """Whether the venue node is back, when it is time to look."""
+    origin = shared.route.probe()
+    if origin is None or origin.node is None:
+        return
+    line = shared.line(origin)
+    try:
+        ready = downloader.is_ready(line.hub, node=origin.node)
+    finally:
+        line.hub.close()
+    if shared.route.probed(ready=ready):
+        log.info("node_is_back")
+        shared.ring(SYNC_BELL)
+
+
+def _shut_out(shared: Shared, opened: Opened, downloader: Downloader | None) -> bool:
+    """The hub has shut this device out: what it knows of guests goes. True when it did so now."""
+    if shared.news.shut_out or opened.grants is None:
+        return False
     if downloader is not None:
         downloader.close()
+    files = shut_out.wipe(opened.grants, shared.state, shared.identity, clock=shared.clock)
+    shared.tell(shut_out=True, generation=None)
+    shared.ring(GATE_BELL, KIOSK_BELL)
+    log.error("shut_out", files_removed=files)
+    return True
 
 
-def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | None:
+def _downloader(shared: Shared, opened: Opened, line: Line) -> Downloader | None:
     if opened.grants is None:
         return None
 
@@ -315,21 +435,30 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
         opened.grants,
         shared.state,
         shared.identity,
-        hub,
+        line.hub,
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
     )
+    downloader.use(line.hub, node=line.origin.node)
     downloader.open()
-    shared.tell(generation=downloader.generation)
+    shared.tell(generation=downloader.generation, shut_out=shut_out.is_shut_out(opened.grants))
     return downloader
 
 
-def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
+def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
+    """One page. Whether anything was granted."""
     if downloader.looks_cut():
         downloader.give_up_current("the file is shorter than it says, or gone")
-    pulled = downloader.step(wait_s=shared.settings.wait_s)
-    shared.reached(hub)
+    until_probe_s = shared.route.next_probe_s()
+    wait_s = shared.settings.wait_s if until_probe_s is None else min(shared.settings.wait_s, until_probe_s + 0.01)
+    pulled = downloader.step(wait_s=wait_s)
+    shared.reached(line)
+    if shared.news.shut_out and downloader.let_in():
+        shared.tell(shut_out=False)
+    if pulled.settled:
+        shared.add(conflicts=pulled.settled)
+        log.warning("hub_said_otherwise", operations=pulled.settled)
     if not pulled.more:
         shared.tell(current_at=shared.clock.now_utc(), cache_problem="")
     if pulled.left_out:
@@ -342,6 +471,7 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
         shared.ring(GATE_BELL, KIOSK_BELL)
     if pulled.granted and shared.identity.role is Role.KIOSK:
         shared.ring(SYNC_BELL)  # new slots may want a lease
+    return bool(pulled.granted)
 
 
 def _not_reached(shared: Shared, who: str, error: Exception) -> None:
@@ -359,6 +489,8 @@ def health(shared: Shared, *, now: datetime) -> Health:
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
     if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
+        state = State.WARNING
+    if shared.route.node_down:
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -382,8 +514,17 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "refused": news.refused,
             "journal": news.journal,
             "clock_offset_s": news.clock_offset_s,
+            "route": _route_in_words(shared),
+            "unsent_hub": news.unsent_hub,
+            "shut_out": news.shut_out,
         },
     )
+
+
+def _route_in_words(shared: Shared) -> str:
+    if not shared.route.node_named:
+        return "hub"
+    return "venue node down: at the hub" if shared.route.node_down else "venue node"
 
 
 def run(settings: Settings) -> int:
@@ -398,6 +539,13 @@ def run(settings: Settings) -> int:
         clock=clock,
         random_bytes=os.urandom,
         watch=JournalWatch(state, clock=clock, random_bytes=os.urandom),
+        route=Route(
+            Origin(None, identity.hub_url),
+            clock=clock,
+            random_bytes=os.urandom,
+            device=identity.device,
+            node_url=settings.node_url,
+        ),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shared.stop.set())

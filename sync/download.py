@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, granted_copy, grants
+from sync import granted, granted_copy, grants, shut_out
 from sync.cache import FEED_TABLES, Cache
 from sync.client import Hub
 from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError
@@ -94,6 +94,11 @@ class Downloader:
             return refused.status == 410  # it is another feed now, and begins anew for us
         except (HubUnreachable, MessageError):
             return False
+        return True
+
+    def let_in(self) -> bool:
+        """This device is served again after it was shut out: put that on record."""
+        shut_out.let_in(self._journal)
         return True
 
     def open(self) -> None:

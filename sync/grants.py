@@ -13,7 +13,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from sync import certificate, granted
+from sync import arbiter, certificate, granted
+from sync.arbiter import Arbiter
 from sync.errors import MessageError
 from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
@@ -45,7 +46,7 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
         for part in page.tables:
             match part.table:
                 case "document":
-                    wrong = _documents(connection, part)
+                    wrong = _documents(connection, part, identity.hub_key)
                 case "key":
                     wrong = _keys(connection, part, identity.hub_key)
                 case "slot":
@@ -61,29 +62,54 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
     return Applied(changed=changed, left_out=tuple(left_out), seen=seen)
 
 
-def _documents(connection: Connection, part: TableRows) -> list[str]:
+OWN_DOCUMENTS = (granted.GENERATION, "shut_out")
+"""Names that this device writes itself."""
+
+
+def _documents(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
     wrong = []
     for row in part.as_mappings():
-        if row["name"] == granted.GENERATION:
-            wrong.append("document cache_generation: not the hub's to say")
+        if row["name"] in OWN_DOCUMENTS:
+            wrong.append(f"document {row['name']}: not the hub's to say")
             continue
+        if row["name"] == arbiter.DOCUMENT:
+            try:
+                stated = arbiter.check(str(row["text"]), hub_key)
+            except MessageError as error:
+                wrong.append(f"document {arbiter.DOCUMENT}: {error}")
+                continue
+            held = statement(connection, hub_key)
+            if held is not None and held.epoch > stated.epoch:
+                continue  # a restored hub, or a node that was away for long: the newer reign stays
         if row["name"] == granted.CATALOGUE:
             try:
                 parse(row["text"])
             except CatalogueError as error:
                 wrong.append(str(error))
                 continue
-        _put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
+        put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
     return wrong
 
 
-def _put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
+def put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
+    """A document in force from here on; the hub's word, or what the sync daemon itself tells the others."""
     statement = upsert(granted.document).values(name=name, text=text, at=at)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["name"], set_={"text": statement.excluded.text, "at": statement.excluded.at}
         )
     )
+
+
+def statement(connection: Connection, hub_key: bytes) -> Arbiter | None:
+    """The newest statement of the hub about the venue's arbiter that came here; None before the first."""
+    text = connection.scalar(select(granted.document.c.text).where(granted.document.c.name == arbiter.DOCUMENT))
+    if text is None:
+        return None
+    try:
+        return arbiter.check(text, hub_key)
+    except MessageError:
+        return None
 
 
 def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
@@ -174,7 +200,7 @@ def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> No
 
 def switch_generation(connection: Connection, number: int, *, at: str) -> None:
     """From now on everyone reads this cache file."""
-    _put_document(connection, granted.GENERATION, str(number), at=at)
+    put_document(connection, granted.GENERATION, str(number), at=at)
 
 
 def forget_unseen(connection: Connection, seen: Mapping[str, Iterable[str]]) -> None:

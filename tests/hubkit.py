@@ -26,6 +26,7 @@ from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
+    Acknowledged,
     Answer,
     EnrolRequest,
     LeaseAnswer,
@@ -99,9 +100,19 @@ class LocalHub:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
         return SignedText.from_json(json.dumps(answer.to_row()))
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        self._sender()
-        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max))
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        sender = self._sender()
+        page = self._call(
+            lambda: self.node.changes(cursor, rows_max=rows_max, sender=sender, seen=seen, acknowledged=acknowledged)
+        )
         return Page.from_json(json.dumps(page.to_row()))
 
     def operations(self, segment: Segment) -> tuple[Answer, ...]:
