@@ -243,8 +243,8 @@ class VenueNode(HubNode):
         try:
             answers = hub.relay(item.segment, received_at=item.received_at)
         except HubRefused as refused:
-            self._refused(item.segment, where, refused)
-            return 0
+            earlier = self._refused(item.segment, where, refused)
+            return 0 if earlier is None else self._push_one(hub, earlier, where)
         if len(answers) != len(item.segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(item.segment.bodies)} operations")
         self.hub_heard_at = self.clock.now_utc()
@@ -253,11 +253,13 @@ class VenueNode(HubNode):
             relay.answered(connection, item.segment, answers, now=self.clock.now_utc())
         return len(answers)
 
-    def _refused(self, segment: Segment, where: tuple[DeviceId, int], refused: HubRefused) -> None:
-        if refused.error == ChainGap.error and refused.known_seq is not None:
+    def _refused(self, segment: Segment, where: tuple[DeviceId, int], refused: HubRefused) -> relay.Waiting | None:
+        """The earlier segment from which to go on, where the hub misses something that is here; else the chain stands still and is told."""
+        if refused.error == ChainGap.error and refused.known_seq is not None and refused.known_seq + 1 < segment.first:
             with self.write() as connection:
                 if relay.go_back(connection, segment, known_seq=refused.known_seq):
-                    return
+                    waiting = relay.waiting(connection)
+                    return next((item for item in waiting if item.segment.device == segment.device), None)
             self._gaps[where] = refused.known_seq  # the device still has it, and is asked for it when it comes next
         first_time = where not in self._stuck
         self._stuck[where] = (refused.error, self.clock.monotonic_s() + STUCK_S)
@@ -271,6 +273,7 @@ class VenueNode(HubNode):
                     detail=f"the hub does not take {segment.incarnation}.{segment.first}: {refused}",
                     now=self.clock.now_utc(),
                 )
+        return None
 
     def push_telemetry(self, hub: Upstream) -> None:
         """Hand on what devices said of themselves since. Raises HubUnreachable."""

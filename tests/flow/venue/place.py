@@ -138,7 +138,7 @@ class Place:
 
     def claim(self, gate: str, ticket: Any, *, at: Line | None = None, code: bool = True) -> Granted | Denied:
         """A scan at a gate that the arbiter decides: claim, and on yes the admission in the gate's journal."""
-        device, hands = (self.gate_a if gate == "A" else self.gate_b), self.hands[gate]
+        device = self.gate_a if gate == "A" else self.gate_b
         line = HttpHub(
             (at or self.node_line).url,
             device=device.identity.device,
@@ -197,7 +197,10 @@ class Place:
 
     def everything_is_up(self) -> bool:
         """Every operation of every device is at the hub, in order and to the letter."""
-        for device, hands in ((self.kiosk, self.kiosk_hands), *zip((self.gate_a, self.gate_b), self.hands.values(), strict=True)):
+        for device, hands in (
+            (self.kiosk, self.kiosk_hands),
+            *zip((self.gate_a, self.gate_b), self.hands.values(), strict=True),
+        ):
             rows = self.hub_rows(tables.operation, tables.operation.c.device == device.identity.device)
             there = [row.body for row in sorted(rows, key=lambda row: (row.incarnation, row.seq))]
             if there != bodies(hands.journal):
