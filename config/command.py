@@ -27,12 +27,12 @@ CONTENTS = {
         "gate check": "Decide on one code, as the gate would",
     },
     "The hub": {
-        "hub serve": "Serve devices and the office",
+        "hub serve": "Serve devices and the office; with --venue as a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
     },
     "On a device": {
-        "enrol": "Make this machine a kiosk or a gate of a venue",
+        "enrol": "Make this machine a kiosk, a gate or the node of a venue",
         "config show": "Every setting in force, and where it comes from",
         "config write": "Check all settings and write the daemons' files",
     },
