@@ -45,6 +45,7 @@ REOPEN_S = 5.0
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 OFFLINE_WARNING_S = 60.0
 NODE_PAUSE_S = 2.0
+HUB_AWAY = "hub_away"
 
 log = structlog.get_logger()
 
@@ -254,11 +255,21 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.reached(line)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
-    if keeper is not None and keeper.step():
+    if keeper is not None and _renewed(keeper, line):
         shared.reached(line)
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
     return sent_any
+
+
+def _renewed(keeper: LeaseKeeper, line: Line) -> bool:
+    """Whether new leases came. A venue node that has no line to its hub is no reason to leave it: selling goes on from what is held."""
+    try:
+        return keeper.step()
+    except HubRefused as refused:
+        if line.origin.node is None or refused.error != HUB_AWAY:
+            raise
+        return False
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:

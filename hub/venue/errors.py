@@ -13,10 +13,10 @@ class Behind(HubError):
 
 
 class HubAway(HubError):
-    """What only the hub can answer, while there is no line to it."""
+    """What only the hub can answer, while there is no line to it. No failure of the node's: whoever asked stays here and asks again."""
 
-    error = "busy"
-    status = 503
+    error = "hub_away"
+    status = 409
 
 
 class NotTheArbiter(HubError):

@@ -81,11 +81,15 @@ class VenueNode(HubNode):
         self.upstream = upstream
         self.to_relay = threading.Event()
         self.hub_heard_at: datetime | None = None
+        self.hub_there = True
+        """Whether the hub answered when it was last asked. While it did not, nobody is made to wait for it."""
         self.shut_out = False
         """The hub has shut this node out: it rules no more. What it holds still goes to the hub."""
         self._stuck: dict[tuple[DeviceId, int], tuple[str, float]] = {}
         self._gaps: dict[tuple[DeviceId, int], int] = {}
         self._told: dict[bytes, str] = {}
+        self._upstream_lock = threading.Lock()
+        self._statement: tuple[str, Arbiter | None] = ("", None)
 
     # what devices call
 
@@ -159,8 +163,11 @@ class VenueNode(HubNode):
 
     def _adopt(self, device: DeviceId) -> bool:
         """Ask the hub how far it has this device's chains. False where there is no line, or it knows no more than this node."""
+        if not self.hub_there:
+            return False
         try:
-            heads = self.upstream.heads(device)
+            with self._upstream_lock:
+                heads = self.upstream.heads(device)
         except (HubUnreachable, HubRefused):
             return False
         with self.write() as connection:
@@ -181,8 +188,11 @@ class VenueNode(HubNode):
         """Stock is lent by the hub alone; the node asks there in the kiosk's name. Raises HubAway while there is no line."""
         if carried is not None:
             raise NotAllowed("a node asks the hub")
+        if not self.hub_there:
+            raise HubAway("the hub lends, and it cannot be reached")
         try:
-            return self.upstream.lease_for(sender.device, wanted, at=self.clock.now_utc())
+            with self._upstream_lock:  # one kept-alive line for these rare calls
+                return self.upstream.lease_for(sender.device, wanted, at=self.clock.now_utc())
         except HubUnreachable as error:
             raise HubAway("the hub lends, and it cannot be reached") from error
         except HubRefused as error:
@@ -193,10 +203,14 @@ class VenueNode(HubNode):
         text = connection.scalar(select(tables.document.c.text).where(tables.document.c.name == arbiter.DOCUMENT))
         if text is None:
             return None
-        try:
-            return arbiter.check(text, self.public)
-        except MessageError:
-            return None
+        known = self._statement
+        if known[0] != text:  # checked once, not at each claim
+            try:
+                known = (text, arbiter.check(text, self.public))
+            except MessageError:
+                known = (text, None)
+            self._statement = known
+        return known[1]
 
     # what the node's own threads call
 
@@ -206,6 +220,9 @@ class VenueNode(HubNode):
             before = standing.cursor(connection)
         try:
             page = hub.changes(before, wait_s=wait_s, rows_max=rows_max)
+        except HubUnreachable:
+            self.hub_there = False
+            raise
         except HubRefused as refused:
             if refused.status != 410:
                 raise
@@ -213,7 +230,7 @@ class VenueNode(HubNode):
                 standing.forget(connection)
             log.warning("feed_gone", detail=str(refused))
             return Pulled(0, more=True)
-        self.hub_heard_at = self.clock.now_utc()
+        self.hub_heard_at, self.hub_there = self.clock.now_utc(), True
         if page.cursor == before and not page.tables:
             return Pulled(0, more=page.more)
         with self.write() as connection:

@@ -20,7 +20,7 @@ from hub.venue.node import VenueNode
 from hub.venue.upstream import HttpUpstream
 from sync.backoff import Backoff
 from sync.enrol import SOFTWARE
-from sync.errors import HubRefused, HubUnreachable, MessageError, SyncError
+from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError, SyncError
 from sync.journal import open_journal
 from sync.protocol import PAGE_ROWS_MAX, Telemetry
 from sync.state import Identity, Role, StateDir
@@ -104,18 +104,18 @@ class Errands:
     def _relay(self) -> None:
         hub, backoff = _line(self._state, self._node.identity), Backoff(os.urandom, bound_s_max=BACKOFF_S_MAX)
         clock = self._node.clock
-        journal = open_journal(self._state, clock=clock, random_bytes=os.urandom)
-        own = Uploader(journal, self._state, hub, clock=clock)
+        own = self._own(hub)
         told_s = float("-inf")
         while not self._stop.is_set():
             self._node.to_relay.clear()
             pause_s = RELAY_LOOK_S
             try:
-                own.step()
                 if done := self._node.push(hub):
                     log.info("relayed", operations=done)
                     pause_s = 0.0
                 elif clock.monotonic_s() > told_s + TELEMETRY_S:
+                    if own is not None:
+                        own.step()
                     self._node.push_telemetry(hub)
                     hub.telemetry(Telemetry(at=clock.now_utc(), software=SOFTWARE, unsent=self._node.waiting()))
                     told_s = clock.monotonic_s()
@@ -128,6 +128,15 @@ class Errands:
                 continue
             if pause_s:
                 self._node.to_relay.wait(pause_s)
+
+    def _own(self, hub: HttpUpstream) -> Uploader | None:
+        """The node is a device too, with little to say of itself: that it began. A journal that is broken must not stop the venue's."""
+        try:
+            journal = open_journal(self._state, clock=self._node.clock, random_bytes=os.urandom)
+        except JournalBroken as error:
+            log.warning("journal_broken", why=str(error))
+            return None
+        return Uploader(journal, self._state, hub, clock=self._node.clock)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """The top of a thread: a bug ends the process, so that systemd starts it afresh."""

@@ -129,10 +129,10 @@ class Place:
 
     # what the other processes of the devices do
 
-    def sell(self, *, count: int = 1) -> list[Any]:
+    def sell(self, *, count: int = 1, slot: str | None = None) -> list[Any]:
         """A sale at the kiosk, journalled and rung. Its tickets."""
         before = len(self.kiosk_hands.sold)
-        self.kiosk_hands.append(self.kiosk_hands.sale(count=count))
+        self.kiosk_hands.append(self.kiosk_hands.sale(count=count, slot=slot))
         ring(self.kiosk.run_dir / "sync.bell")
         return self.kiosk_hands.sold[before:]
 

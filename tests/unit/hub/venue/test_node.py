@@ -344,7 +344,7 @@ def test_leases_are_the_hubs_and_come_through_the_node(venue: Venue, kiosk: Devi
     venue.line.cut = True
     with pytest.raises(HubRefused) as refused:
         venue.of(kiosk).lease(LeaseRequest(1, ((str(slot), 9),), ()))
-    assert refused.value.status == 503
+    assert refused.value.error == "hub_away"
 
 
 def test_what_a_node_had_of_a_device_before_it_was_shut_out_stays_good(
