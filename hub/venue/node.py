@@ -264,7 +264,7 @@ class VenueNode(HubNode):
             return 0 if earlier is None else self._push_one(hub, earlier, where)
         if len(answers) != len(item.segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(item.segment.bodies)} operations")
-        self.hub_heard_at = self.clock.now_utc()
+        self.hub_heard_at, self.hub_there = self.clock.now_utc(), True
         self._stuck.pop(where, None)
         with self.write() as connection:  # devices wait for the news
             relay.answered(connection, item.segment, answers, now=self.clock.now_utc())

@@ -81,7 +81,8 @@ class Errands:
         reached = False
         while not self._stop.is_set():
             try:
-                pulled = self._node.pull(hub, wait_s=WAIT_S, rows_max=PAGE_ROWS_MAX)
+                # After a failure the first answer is wanted at once: until it comes the hub counts as away.
+                pulled = self._node.pull(hub, wait_s=WAIT_S if reached else 0.0, rows_max=PAGE_ROWS_MAX)
             except (HubUnreachable, HubRefused, MessageError, DBAPIError) as error:
                 if reached or isinstance(error, HubRefused):
                     log.warning("hub_not_reached", error=str(error))
