@@ -154,8 +154,10 @@ def test_what_only_a_node_had_is_shown_to_the_hub_before_anything_new(kiosk: Dev
         kiosk.append(kiosk.sale())
         assert at_node.step().operations == 1
     assert (kiosk.journal.acknowledged_seq(), kiosk.journal.hub_seq(), kiosk.journal.unsent()) == (5, 2, 0)
-    kiosk.append(kiosk.sale())
     at_node.use(kiosk.hub, at_hub=True)
+    assert at_node.step().operations == 0, "nothing is new"
+    assert hub_bodies(node) == journal_bodies(kiosk)
+    kiosk.append(kiosk.sale())
     assert at_node.step().operations == 1
     assert hub_bodies(node) == journal_bodies(kiosk)
     assert kiosk.journal.hub_seq() == kiosk.journal.acknowledged_seq() == 6
