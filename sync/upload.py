@@ -34,14 +34,12 @@ class Uploader:
         self._at_hub, self._shown_again = at_hub, False
 
     def use(self, hub: Hub, *, at_hub: bool) -> None:
-        """From now on send there. What a venue node took and the hub is not known to have is sent to the hub again, before anything new:
-        the node may be dead for good.
-        """
+        """From now on send there. What a venue node took and the hub is not known to have is sent again, before anything new."""
         self._hub, self._at_hub, self._shown_again = hub, at_hub, False
 
     def step(self) -> Sent:
         """Raises HubUnreachable (try again later) and HubRefused (revoked, or a chain that the hub contradicts)."""
-        if self._at_hub and not self._shown_again:
+        if not self._shown_again:
             self._show_again()
             self._shown_again = True
         segment = self._journal.next_segment(self._state)
@@ -71,7 +69,9 @@ class Uploader:
             known_seq = earlier.last
 
     def _show_again(self) -> None:
-        """Give the hub what only a venue node has answered. Whatever reached it through the node is a duplicate there."""
+        """Give whoever serves this device now what only a venue node has answered: that node may be another one, and dead for good.
+        Whatever is known there is a duplicate.
+        """
         seq, end = self._journal.hub_seq(), self._journal.acknowledged_seq()
         while seq < end and (segment := self._journal.sent_segment(seq + 1)) is not None:
             try:
@@ -81,7 +81,8 @@ class Uploader:
                     raise
                 self._send_again(segment, known_seq=refused.known_seq)
                 answers = self._hub.operations(segment)
-            self._journal.settle(segment.last, _final(segment, answers), at=self._clock.now_utc().isoformat())
+            if self._at_hub:
+                self._journal.settle(segment.last, _final(segment, answers), at=self._clock.now_utc().isoformat())
             seq = segment.last
 
     def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
