@@ -30,6 +30,10 @@ CONTENTS = {
         "hub serve": "Serve devices and the office; with --venue as a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
+        "hub tls": "Show or change the hub's TLS key",
+        "hub backup": "Copy the hub's SQLite database while it serves",
+        "hub restored": "After a restore: which kiosks are waited for",
+        "hub operations": "Records that could not be applied: list, try again, settle",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk, a gate or the node of a venue",
@@ -76,6 +80,11 @@ payment = typer.Typer(help="Payments in doubt (処理未了) of this kiosk.", no
 app.add_typer(payment, name="payment")
 app.add_typer(gate, name="gate")
 app.add_typer(hub, name="hub")
+operations = typer.Typer(
+    help="Records that the hub could not apply, or that contradict something. Without a command: list them, a JSON line each.",
+    rich_markup_mode=None,
+)
+hub.add_typer(operations, name="operations")
 app.add_typer(config, name="config")
 
 FileOption = Annotated[
@@ -163,15 +172,34 @@ def emulate(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "emulators", *context.args])  # noqa: S606 our own interpreter
 
 
+DatabaseOption = Annotated[str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")]
+KeyFileOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--key-file", help="The hub's signing key; without it beside the SQLite file, as FILE.key."),
+]
+TlsCertOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--tls-cert", help="Certificate chain, PEM, in place of the hub's own."),
+]
+
+
 @hub.command("serve", help="Serve devices and office; prints one JSON line when ready.")
 def hub_serve(
     database: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db; with --venue one in its directory."),
     ] = None,
-    listen: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8443",
-    tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,  # noqa: UP045
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen", help="HOST:PORT; port 0 takes a free one. Beyond loopback with TLS, by a key of its own."
+        ),
+    ] = "127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes; more than 1 with PostgreSQL.")] = 1,
+    tls_cert: TlsCertOption = None,
     tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its key, PEM.")] = None,  # noqa: UP045
+    tls: Annotated[bool, typer.Option("--tls", help="TLS also on loopback.")] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Without TLS also beyond loopback: something else protects the line.")
     ] = False,
@@ -191,9 +219,12 @@ def hub_serve(
             database_url=database,
             host=host,
             port=port,
+            key_file=key_file,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            force_tls=tls,
             insecure=insecure,
+            workers=workers,
             venue_dir=venue,
         )
     )
@@ -204,14 +235,80 @@ def hub_serve(
     help="Put a made-up venue into a hub; prints links for a kiosk and a gate, and the office's password. Again: new links, a new password.",
 )
 def hub_seed(
-    database: Annotated[
-        str, typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db")
-    ] = "sqlite:///hub.db",
+    database: DatabaseOption = "sqlite:///hub.db",
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    tls_cert: TlsCertOption = None,
 ) -> None:
     from hub.command import seed
 
-    _run_hub(lambda: seed(database_url=database, base_url=url))
+    _run_hub(lambda: seed(database_url=database, base_url=url, key_file=key_file, tls_cert=tls_cert))
+
+
+@hub.command("backup", help="Copy the hub's SQLite database to a new file while it serves. The key file is kept apart.")
+def hub_backup(
+    to: Annotated[Path, typer.Option("--to", help="The copy; must not be there yet.")],
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.command import backup
+
+    _run_hub(lambda: backup(database_url=database, to=to))
+
+
+@hub.command(
+    "restored",
+    help="After a database was put back: why the hub believes so, and which kiosks have still to say what they hold.",
+)
+def hub_restored(
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    key_file: Annotated[Optional[Path], typer.Option("--key-file", help="The hub's key.")] = None,  # noqa: UP045
+    again: Annotated[
+        bool, typer.Option("--again", help="It was put back, though nothing shows it: every device begins anew.")
+    ] = False,
+    without: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--without", help="Label of a device that will never report; what it held may be sold twice."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who says so; on record.")] = "",
+) -> None:
+    from hub.command import restored
+
+    _run_hub(lambda: restored(database_url=database, key_file=key_file, again=again, without=without, by=by))
+
+
+@operations.callback(invoke_without_command=True)
+def hub_operations(
+    ctx: typer.Context,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only those that had no effect.")] = False,
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import show
+
+    if ctx.invoked_subcommand is None:
+        _run_hub(lambda: show(database_url=database, rejected_only=rejected))
+
+
+@operations.command("retry", help="Apply a rejected record again, after its cause was mended.")
+def hub_operations_retry(
+    op: Annotated[str, typer.Argument(metavar="OP", help="Its id, as the list says it.")],
+    by: Annotated[str, typer.Option("--by", help="Who you are.")] = "command line",
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import retry
+
+    _run_hub(lambda: retry(op, database_url=database, by=by))
+
+
+@operations.command("settle", help="Say that a record was dealt with otherwise, who did, and how.")
+def hub_operations_settle(
+    op: Annotated[str, typer.Argument(metavar="OP", help="Its id, as the list says it.")],
+    by: Annotated[str, typer.Option("--by", help="Who you are.")],
+    because: Annotated[str, typer.Option("--because", help="How it was settled.")],
+    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+) -> None:
+    from hub.operations import settle
+
+    _run_hub(lambda: settle(op, database_url=database, by=by, because=because))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")
@@ -219,15 +316,41 @@ def hub_link(
     role: Annotated[str, typer.Option("--role", help="kiosk, gate, or venue for a venue node")],
     label: Annotated[str, typer.Option("--label", help="What people call it: K3, B")],
     at_gate: Annotated[Optional[str], typer.Option("--gate", help="For a gate: its place in the catalogue.")] = None,  # noqa: UP045
-    database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    database: DatabaseOption = "sqlite:///hub.db",
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
+    key_file: KeyFileOption = None,
+    tls_cert: TlsCertOption = None,
 ) -> None:
     from hub.command import link
     from sync.state import Role
 
     if role not in list(Role):
         _stop(f"--role {role}: not one of: {', '.join(Role)}")
-    _run_hub(lambda: link(database_url=database, base_url=url, role=Role(role), label=label, gate=at_gate))
+    _run_hub(
+        lambda: link(
+            database_url=database,
+            base_url=url,
+            role=Role(role),
+            label=label,
+            gate=at_gate,
+            key_file=key_file,
+            tls_cert=tls_cert,
+        )
+    )
+
+
+@hub.command(
+    "tls",
+    help="The hub's own TLS key. STEP: show; announce the next one to all devices; change to it (from the next start on); forget the old one.",
+)
+def hub_tls(
+    step: Annotated[str, typer.Argument(metavar="STEP", help="show, announce, change or forget; in this order.")],
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.command import change_tls_key
+
+    _run_hub(lambda: change_tls_key(database_url=database, step=step, key_file=key_file))
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")

@@ -30,6 +30,19 @@ class CursorGone(HubError):
     status = 410
 
 
+class SchemaTooOld(HubError):
+    """The device's software reads a form of the feed that is not served any more."""
+
+    error = "schema"
+
+
+class Unreported(HubError):
+    """The hub was restored, and this device has not said yet what it holds: /v1/rejoin comes first."""
+
+    error = "unreported"
+    status = 409
+
+
 class ChainGap(HubError):
     """Operations are missing before this segment. `known_seq` is where the hub's copy ends."""
 
@@ -79,3 +92,20 @@ class VenueMissing(HubError):
 
     error = "no_venue"
     status = 503
+
+
+class Busy(HubError):
+    """Too much to do at this moment: come again after `retry_after_s` whole seconds."""
+
+    error = "busy"
+    status = 503
+
+    def __init__(self, message: str = "the hub is busy; try again", *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooMany(Busy):
+    """More calls of one device than any device has reason for."""
+
+    status = 429

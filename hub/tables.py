@@ -6,11 +6,42 @@ Instants are ISO 8601 texts in UTC with milliseconds, so that they sort as texts
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 metadata = MetaData()
 _Big = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id. There is no cast from a number, so it is bound as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+class TransactionId(TypeDecorator[int]):
+    """An int here, xid8 on PostgreSQL, a plain number on SQLite."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Xid8() if dialect.name == "postgresql" else Integer())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        return str(value) if dialect.name == "postgresql" and value is not None else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        _ = dialect
+        return None if value is None else int(value)
+
+
+_Transaction = TransactionId()
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
@@ -73,8 +104,20 @@ operation = Table(
     Column("received_at", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("settled_at", Text),
+    Column("settled_by", Text),
+    Column("settled_because", Text),
 )
 Index("operation_by_op", operation.c.op)
+Index("operation_by_status", operation.c.status, operation.c.received_at)
+revised_answer = Table(
+    "revised_answer",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
 chain = Table(
     "chain",
     metadata,
@@ -287,11 +330,34 @@ change = Table(
     "change",
     metadata,
     Column("seq", _Big, primary_key=True, autoincrement=True),
+    Column("xid", _Transaction, nullable=False, server_default=text("0")),
     Column("table", Text, nullable=False),
     Column("key", Text, nullable=False),
-    UniqueConstraint("table", "key", name="change_once"),
     sqlite_autoincrement=True,
 )
+"""Only ever inserted into; superseded rows are compacted later. `xid` is the inserting transaction on PostgreSQL (its default there is
+pg_current_xact_id()) and 0 on SQLite, so that (xid, seq) orders both. Migration 0003 makes the index on (xid, seq) on PostgreSQL alone.
+"""
+Index("change_by_key", change.c.table, change.c.key, change.c.seq)
+feed_digest = Table(
+    "feed_digest",
+    metadata,
+    Column("table", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("digest", _Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each row of the feed weighs in the sum that hub and devices compare; kept by hub.services.balance."""
+feed_time = Table(
+    "feed_time",
+    metadata,
+    Column("at", _Big, primary_key=True, autoincrement=False),
+    Column("xid", _Transaction, nullable=False),
+    Column("seq", _Big, nullable=False),
+)
+"""Where the feed stood when (seconds since 1970), so that the age of a change is known without a clock in every row."""
+unreported = Table("unreported", metadata, Column("device", LargeBinary, primary_key=True))
+"""After a restore: kiosks that have not said yet what they hold."""
 
 telemetry = Table(
     "telemetry",
@@ -300,6 +366,7 @@ telemetry = Table(
     Column("at", Text, nullable=False),
     Column("received_at", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("sequence", _Big, nullable=False, server_default="0"),
 )
 account = Table(
     "account",

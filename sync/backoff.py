@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tickets.ids import RandomBytes
 
-FIRST_S, LAST_S = 0.2, 30.0
+FIRST_S, LAST_S = 0.5, 30.0
 
 
 class Backoff:
@@ -18,9 +18,12 @@ class Backoff:
     def succeeded(self) -> None:
         self._bound_s = FIRST_S
 
-    def failed(self) -> float:
-        """How many seconds to wait now."""
+    def failed(self, error: BaseException | None = None) -> float:
+        """How many seconds to wait now. What the hub asked for (`retry_after_s` of a HubUnreachable) is waited in full, and up to as
+        much again, so that those who were sent away together do not come back together.
+        """
         share = int.from_bytes(self._random_bytes(4), "big") / 2**32
-        wait_s = self._bound_s * share
+        asked_s = getattr(error, "retry_after_s", None) or 0.0
+        wait_s = asked_s + max(self._bound_s, asked_s) * share
         self._bound_s = min(self._bound_s * 2, self._most_s)
         return wait_s

@@ -7,19 +7,19 @@ hub itself refuses as HubRefused. One object a thread: it holds one kept-alive s
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import hop, protocol
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
+from sync.nonce import RANDOM_BYTES, answer_to
 from sync.protocol import (
     Acknowledged,
     Answer,
@@ -28,12 +28,15 @@ from sync.protocol import (
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
+    known_from_json,
     segment_to_row,
 )
+from sync.wire import Connection, HttpAnswer
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
@@ -41,8 +44,12 @@ from tickets.ids import DeviceId, RandomBytes
 T = TypeVar("T")
 
 ANSWER_BYTES_MAX = 1024 * 1024
+RETRY_AFTER_S_MAX = 30.0
+"""Nobody is kept from its hub for longer by a number in an answer."""
+NONCE_HEADER = "kaisatsu-nonce"
+NONCE_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 TIME_HEADER = "Kaisatsu-Time"
-"""The hub's clock in milliseconds since 1970, on every answer: a device signs with the hub's time, not with its own."""
+"""The hub's clock in milliseconds since 1970, on every answer: what a device takes for the time when its own clock is in doubt."""
 
 
 class Hub(Protocol):
@@ -74,9 +81,15 @@ class Hub(Protocol):
 
     def telemetry(self, telemetry: Telemetry) -> None: ...
 
+    def rejoin(self, held: Rejoin) -> int:
+        """Say what this device holds; the last of the incarnation's operations that the hub has."""
+        ...
+
 
 class HttpHub:
-    """A hub over HTTP. `key` None for a device that is not enrolled yet: then only `enrol` can be called."""
+    """A hub over HTTP. `key` None for a device that is not enrolled yet: then only `enrol` can be called. `tls`: the pin of the hub's TLS
+    key, or the pins of which any will do; None for http. Raises ValueError for https without a pin and http with one.
+    """
 
     def __init__(
         self,
@@ -86,20 +99,26 @@ class HttpHub:
         key: Ed25519PrivateKey | None,
         clock: Clock,
         random_bytes: RandomBytes,
+        tls: bytes | Sequence[bytes] | None = None,
         connect_timeout_s: float = 3.0,
         read_timeout_s: float = 10.0,
     ) -> None:
-        self._url = url.rstrip("/")
         self._device, self._key = device, key
         self._clock, self._random_bytes = clock, random_bytes
         self._connect_s, self._read_s = connect_timeout_s, read_timeout_s
         self._offset = timedelta(0)
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy, no .netrc: a device speaks to the hub it was enrolled at
-        self._session.headers["User-Agent"] = "kaisatsu"
+        self._nonce = ""
+        self._wire = Connection(url, pins=(tls,) if isinstance(tls, bytes) else tls)
+        parts = urlsplit(url)
+        self._authority = hop.authority(parts.netloc, tls=self._wire.tls)
+        self._fixed = f"Host: {self._authority}\r\nUser-Agent: kaisatsu\r\nAccept: application/json\r\n"
 
     def close(self) -> None:
-        self._session.close()
+        self._wire.close()
+
+    def expect(self, tls: Sequence[bytes] | None) -> None:
+        """Go by these pins from the next connection on: the hub has announced others."""
+        self._wire.expect(tls)
 
     @property
     def clock_offset_s(self) -> float:
@@ -118,7 +137,7 @@ class HttpHub:
         seen: str | None = None,
         acknowledged: Acknowledged | None = None,
     ) -> Page:
-        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max)}
+        query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max), "schema": str(protocol.CURSOR_SCHEMA)}
         if cursor is not None:
             query["cursor"] = cursor
         if seen is not None:
@@ -133,8 +152,9 @@ class HttpHub:
         return parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
-        body = self._send("POST", protocol.CLAIM, json.loads(claim.to_json()), read_s=deadline_s, connect_s=deadline_s)
-        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), body)
+        body = claim.to_json().encode()
+        answer = self._call("POST", protocol.CLAIM, body, read_s=deadline_s, connect_s=deadline_s)
+        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), answer.body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())
@@ -144,6 +164,9 @@ class HttpHub:
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
+
+    def rejoin(self, held: Rejoin) -> int:
+        return parsed(known_from_json, self._send("POST", protocol.REJOIN, held.to_row()))
 
     def _send(
         self,
@@ -156,70 +179,87 @@ class HttpHub:
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> bytes:
         body = b"" if row is None else json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._call(method, path, body, read_s=read_s, connect_s=connect_s, bytes_max=bytes_max).body
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        read_s: float | None = None,
+        connect_s: float | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
+        headers: Mapping[str, str] | None = None,
+        good: tuple[int, ...] = (200,),
+    ) -> HttpAnswer:
+        """One call of the protocol: signed, over a fresh nonce if need be. `good` are the statuses that are answers.
+
+        Raises HubUnreachable, HubRefused.
+        """
         limits = (connect_s or self._connect_s, read_s or self._read_s)
-        status, content = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max)
-        if status == 401 and _problem(content, status).error == "clock":
-            status, content = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max)
-        if status == 200:
-            return content
-        if 400 <= status < 500 and status != 429:
-            problem = _problem(content, status)
+        answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
+        # `replayed`: sent again by the wire, because a kept connection closed before the first answer came.
+        if answer.status == 401 and self._key is not None and _problem(answer).error in ("nonce", "replayed"):
+            answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
+        if answer.status in good:
+            return answer
+        if 400 <= answer.status < 500 and answer.status != 429:
+            problem = _problem(answer)
             raise HubRefused(
-                f"the hub refused: {problem.detail}", status=status, error=problem.error, known_seq=problem.known_seq
+                f"the hub refused: {problem.detail}",
+                status=answer.status,
+                error=problem.error,
+                known_seq=problem.known_seq,
             )
-        raise HubUnreachable(f"the hub answered {status}")
+        raise HubUnreachable(
+            f"the hub answered {answer.status}", retry_after_s=_retry_after_s(answer), slow=answer.status in (429, 503)
+        )
 
     def _exchange(
-        self, method: str, path: str, body: bytes, *, limits: tuple[float, float], bytes_max: int
-    ) -> tuple[int, bytes]:
-        message = hop.Message(method=method, url=self._url + path)
-        if body:
-            message.headers["Content-Type"] = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        limits: tuple[float, float],
+        bytes_max: int,
+        headers: Mapping[str, str] | None,
+    ) -> HttpAnswer:
+        lines = [f"{method} {path} HTTP/1.1\r\n{self._fixed}"]
+        if body or method != "GET":
+            lines.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
+        sent = dict(headers or {})
         if self._key is not None:
-            now = self._clock.now_utc() + self._offset
-            hop.sign(message, body, device=self._device, key=self._key, now=now, nonce=self._random_bytes(16).hex())
-        try:
-            with self._session.request(
-                method,
-                message.url,
-                data=body or None,
-                headers=dict(message.headers),
-                timeout=limits,
-                stream=True,
-                allow_redirects=False,
-            ) as answer:
-                content = _bounded(answer, bytes_max=bytes_max, deadline_s=time.monotonic() + sum(limits))
-                self._note_time(answer.headers.get(TIME_HEADER, ""))
-                return answer.status_code, content
-        except (requests.RequestException, OSError) as error:
-            # The message of an exception names hosts and sockets; its type says enough to people.
-            raise HubUnreachable(f"no answer from the hub ({type(error).__name__})") from error
+            bare, _, query = path.partition("?")
+            sent |= hop.signed_headers(
+                hop.Target(method, self._authority, bare, query),
+                body,
+                device=self._device,
+                key=self._key,
+                now=self._clock.now_utc() + self._offset,
+                nonce=answer_to(self._nonce, self._random_bytes(RANDOM_BYTES)),
+            )
+        lines.extend(f"{name}: {value}\r\n" for name, value in sent.items())
+        head = ("".join(lines) + "\r\n").encode("ascii")
+        answer = self._wire.exchange(head, body, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max)
+        self._note(answer.headers)
+        return answer
 
-    def _note_time(self, text: str) -> None:
-        if text.isascii() and text.isdigit() and len(text) <= 15:
+    def _note(self, headers: Mapping[str, str]) -> None:
+        """The hub's clock and its newest nonce, which stand on each of its answers."""
+        nonce = headers.get(NONCE_HEADER, "")
+        if NONCE_SHAPE.fullmatch(nonce):
+            self._nonce = nonce
+        text = headers.get(TIME_HEADER.lower(), "")
+        if text.isascii() and text.isdigit() and len(text) <= 14:
             self._offset = datetime.fromtimestamp(int(text) / 1000, tz=UTC) - self._clock.now_utc()
 
 
-def _bounded(answer: requests.Response, *, bytes_max: int, deadline_s: float) -> bytes:
-    """The whole body. A server that drips, cuts its body short, or never ends is as good as none."""
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in answer.iter_content(65536):
-        size += len(chunk)
-        if size > bytes_max:
-            raise HubUnreachable(f"an answer of more than {bytes_max} bytes")
-        if time.monotonic() > deadline_s:
-            raise HubUnreachable("an answer that does not end")
-        chunks.append(chunk)
-    expected = answer.headers.get("Content-Length")
-    if (
-        expected is not None
-        and expected.isdigit()
-        and size != int(expected)
-        and "Content-Encoding" not in answer.headers
-    ):
-        raise HubUnreachable("half an answer")
-    return b"".join(chunks)
+def _retry_after_s(answer: HttpAnswer) -> float | None:
+    """Whole seconds, RETRY_AFTER_S_MAX at most."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
@@ -230,9 +270,9 @@ def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
         raise HubUnreachable(f"an answer that is not the hub's ({error})") from error
 
 
-def _problem(content: bytes, status: int) -> Problem:
+def _problem(answer: HttpAnswer) -> Problem:
     """The hub's refusal; a 4xx without one is a captive portal or a proxy, not the hub."""
     try:
-        return Problem.from_json(content)
+        return Problem.from_json(answer.body)
     except MessageError as error:
-        raise HubUnreachable(f"something on the way answered {status}") from error
+        raise HubUnreachable(f"something on the way answered {answer.status}") from error

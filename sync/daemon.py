@@ -1,7 +1,8 @@
 """The process kaisatsu-sync: carries the journal to the hub, and what the hub says to cache and journal.
 
-Two threads, so that a long poll never delays an upload: *push* (operations, then leases, then telemetry) and *pull* (the feed).
-Neither needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
+Three threads, so that a long poll never delays an upload and nothing waits for a report: *push* (operations, then leases), *pull* (the
+feed) and *report* (telemetry, when nothing else waits). After an outage a device says first what it did and then hears what others did:
+pull lets push go first, and report lets both. None of them needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
 operation of its own and never changes one.
 """
 
@@ -19,14 +20,16 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from sync import grants, shut_out
+from sync.afresh import begin_afresh
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubRefused, HubUnreachable, JournalBroken, MessageError
-from sync.journal import Journal, open_for_grants, open_journal
+from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError, NotEnrolled
+from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.rejoin import rejoin
 from sync.route import Origin, Route
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
@@ -39,13 +42,19 @@ from tickets.ids import RandomBytes
 
 SYNC_BELL, GATE_BELL, KIOSK_BELL = "sync.bell", "gate.bell", "kiosk.bell"
 HEALTH_PART = "hub"
+UPLOADS_FIRST_S = 60.0
+"""So long the feed waits at most for uploads that get through: a revocation must not wait for a backlog without end."""
 LOOK_S = 1.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
+TLS_KEY = "tls_key"
+"""What health says where something answers that does not hold the hub's TLS key."""
 OFFLINE_WARNING_S = 60.0
 NODE_PAUSE_S = 2.0
 HUB_AWAY = "hub_away"
+DIVERGED_WARNING_S = 3_600.0
+"""So long a cache that differed from the hub is told, though it was healed at once: somebody should ask why."""
 
 log = structlog.get_logger()
 
@@ -116,6 +125,9 @@ class News:
     conflicts: int = 0
     generation: int | None = None
     cache_rebuilt: int = 0
+    diverged: int = 0
+    diverged_at: datetime | None = None
+    began_afresh: int = 0
     cache_problem: str = ""
     left_out: tuple[str, ...] = ()
     refused: str = ""
@@ -125,12 +137,49 @@ class News:
     shut_out: bool = False
 
 
+class UploadsFail(HubUnreachable):
+    """The feed has not been asked for, because uploads do not get through: no word on whoever serves the feed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A kept-alive line to one origin."""
 
     origin: Origin
     hub: HttpHub
+
+
+class UploadsFirst:
+    """Whether what this device did has been said, for the threads that let it go first. Not done: at the start, and from a failure on
+    until the journal is drained again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._done, self._rounds = False, 0
+
+    def settled(self) -> None:
+        """Nothing waits that could be sent now."""
+        self._end(done=True)
+
+    def failed(self) -> None:
+        self._end(done=False)
+
+    def _end(self, *, done: bool) -> None:
+        with self._changed:
+            self._done, self._rounds = done, self._rounds + 1
+            self._changed.notify_all()
+
+    def are_done(self) -> bool:
+        with self._changed:
+            return self._done
+
+    def wait(self, *, timeout_s: float) -> bool:
+        """Until the push thread is done, or has failed once more, or the time is over. Whether whoever waits may go on: not after a failure."""
+        with self._changed:
+            begun = self._rounds
+            ended = self._changed.wait_for(lambda: self._done or self._rounds > begun, timeout_s)
+            return self._done or not ended
 
 
 @dataclass(slots=True)
@@ -146,6 +195,9 @@ class Shared:
     route: Route
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
+    rejoin_now: threading.Event = field(default_factory=threading.Event)
+    report_now: threading.Event = field(default_factory=threading.Event)
+    uploads: UploadsFirst = field(default_factory=UploadsFirst)
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
@@ -155,13 +207,23 @@ class Shared:
             self.news = replace(self.news, **changes)
             return self.news
 
-    def add(self, *, rejected: int = 0, conflicts: int = 0, cache_rebuilt: int = 0) -> None:
+    def add(
+        self,
+        *,
+        rejected: int = 0,
+        conflicts: int = 0,
+        cache_rebuilt: int = 0,
+        diverged: int = 0,
+        began_afresh: int = 0,
+    ) -> None:
         with self.lock:
             self.news = replace(
                 self.news,
                 rejected=self.news.rejected + rejected,
                 conflicts=self.news.conflicts + conflicts,
                 cache_rebuilt=self.news.cache_rebuilt + cache_rebuilt,
+                diverged=self.news.diverged + diverged,
+                began_afresh=self.news.began_afresh + began_afresh,
             )
 
     def reached(self, line: Line) -> None:
@@ -173,13 +235,17 @@ class Shared:
         self.progress_s[who] = self.clock.monotonic_s()
 
     def line(self, origin: Origin) -> Line:
-        """A line of the calling thread's own."""
+        """A line of the calling thread's own: to the hub under its pins in force, to a venue node under the one that the hub stated.
+
+        Raises ValueError for https without a pin, and http with one.
+        """
         hub = HttpHub(
             origin.url,
             device=self.identity.device,
             key=self.state.identity_key(),
             clock=self.clock,
             random_bytes=self.random_bytes,
+            tls=self.state.hub_pins(self.identity) if origin.node is None else origin.tls,
             connect_timeout_s=self.settings.connect_timeout_s,
             read_timeout_s=self.settings.read_timeout_s,
         )
@@ -190,13 +256,13 @@ class Shared:
             ring(self.settings.run_dir / name)
 
 
-def push(shared: Shared, bell: Doorbell, board: Board) -> None:
+def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
     line, backoff = shared.line(shared.route.current()), _backoff(shared)
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
-    told_s = float("-inf")
+    not_before_s = float("-inf")
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
@@ -207,42 +273,60 @@ def push(shared: Shared, bell: Doorbell, board: Board) -> None:
                 line.hub.close()
                 line = shared.line(shared.route.current())
                 backoff.succeeded()
+                not_before_s = float("-inf")  # the time was another's
             opened = now_open
             shared.tell(journal=opened.problem)
             uploader = keeper = None
+            if opened.sound is None and _begin_afresh(shared):
+                continue
             if opened.sound is not None:
                 at_hub = line.origin.node is None
                 uploader = Uploader(opened.sound, shared.state, line.hub, clock=shared.clock, at_hub=at_hub)
                 if shared.identity.role is Role.KIOSK:
                     units = shared.settings.slot_units
                     keeper = LeaseKeeper(opened.sound, line.hub, clock=shared.clock, slot_units=units)
+        if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
+            _count_unsent(shared, opened)
+            bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
+            continue
         try:
-            sent = _push_all(shared, uploader, keeper, line)
-            now_s = shared.clock.monotonic_s()
-            if sent or now_s > told_s + shared.settings.telemetry_s:
-                line.hub.telemetry(_telemetry(shared, board))
-                shared.reached(line)
-                told_s = now_s
+            if _push_all(shared, uploader, keeper, line, opened.sound):
+                shared.report_now.set()
             backoff.succeeded()
+            shared.uploads.settled()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, _pause_s(shared, backoff)
-            _not_reached(shared, "push", error)
-            if _elsewhere(shared, line.origin, error):
+            failing, pause_s = True, _pause_s(shared, backoff, error)
+            if getattr(error, "retry_after_s", None) is not None:
+                not_before_s = shared.clock.monotonic_s() + pause_s
+            if isinstance(error, HubUnreachable):
+                shared.uploads.failed()
+            else:
+                shared.uploads.settled()  # there is nothing to wait for
+            if isinstance(error, HubRefused) and error.error == "unreported":
+                shared.rejoin_now.set()
                 pause_s = 0.0
+            else:
+                _not_reached(shared, "push", error, line)
+                if _elsewhere(shared, line.origin, error):
+                    pause_s = 0.0
             if isinstance(error, HubRefused) and error.error == "chain_fork":
                 _mark_forked(shared, opened.sound)
+                _begin_afresh(shared)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
+            shared.uploads.settled()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
 
 
-def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, line: Line) -> bool:
-    """Everything that waits: operations before leases. Whether any operation was answered."""
+def _push_all(
+    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, line: Line, sound: Journal | None
+) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases. Whether any operation was answered."""
     sent_any = False
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
@@ -255,11 +339,25 @@ def _push_all(shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | N
         shared.reached(line)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
+    if uploader is not None and sound is not None and shared.rejoin_now.is_set() and _rejoined(sound, line):
+        shared.rejoin_now.clear()
     if keeper is not None and _renewed(keeper, line):
         shared.reached(line)
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
     return sent_any
+
+
+def _rejoined(sound: Journal, line: Line) -> bool:
+    """Whether the restored hub has heard what this device holds. Through a venue node without a line to its hub it has not."""
+    try:
+        again = rejoin(sound, line.hub)
+    except HubRefused as refused:
+        if line.origin.node is None or refused.error != HUB_AWAY:
+            raise
+        return False
+    log.warning("rejoined", sent_again=again)
+    return True
 
 
 def _renewed(keeper: LeaseKeeper, line: Line) -> bool:
@@ -289,9 +387,64 @@ def _mark_forked(shared: Shared, journal: Journal | None) -> None:
         shared.ring(GATE_BELL, KIOSK_BELL)
 
 
-def _telemetry(shared: Shared, board: Board) -> Telemetry:
-    parts = tuple(part for part in board.parts() if part["part"] != HEALTH_PART)
-    return Telemetry(at=shared.clock.now_utc(), software=SOFTWARE, unsent=shared.news.unsent, parts=parts)
+def _begin_afresh(shared: Shared) -> bool:
+    """A kiosk goes on in a new incarnation of the same file: its sales are kept, its leases are not. A gate sees to its own journal.
+    Whether it did; what stands in the way passes, and it is tried again when the journal is opened again.
+    """
+    if shared.identity.role is not Role.KIOSK or not is_forked(shared.state):
+        return False
+    journal = open_for_grants(shared.state)
+    if journal is None:
+        return False
+    try:
+        done = begin_afresh(shared.state, journal, clock=shared.clock, random_bytes=shared.random_bytes)
+    except (DBAPIError, OSError) as error:
+        log.warning("journal_unusable", error=type(error).__name__)
+        return False
+    finally:
+        journal.engine.dispose()
+    if done:
+        shared.add(began_afresh=1)
+        shared.watch.doubt()
+        shared.ring(KIOSK_BELL)
+    return done
+
+
+def report(shared: Shared, board: Board) -> None:
+    """The report thread, until `stop`: says how this device is, after uploads and every `telemetry_s`, and never before what it did. That a
+    report does not get through is no error of the line: it is not tried again, the next one says more.
+    """
+    line, sequence = shared.line(shared.route.current()), 0
+    while not shared.stop.is_set():
+        shared.report_now.wait(shared.settings.telemetry_s)
+        shared.report_now.clear()
+        if shared.stop.is_set() or not shared.uploads.are_done():
+            continue
+        if line.origin != shared.route.current():
+            line.hub.close()
+            line = shared.line(shared.route.current())
+        sequence += 1
+        try:
+            line.hub.telemetry(_telemetry(shared, board, sequence))
+            shared.reached(line)
+        except (HubUnreachable, HubRefused) as error:
+            log.warning("not_reported", error=str(error))
+            if isinstance(error, HubRefused) and error.error == "unreported":
+                shared.rejoin_now.set()
+                shared.ring(SYNC_BELL)
+            elif isinstance(error, HubKeyWrong):
+                _expect(shared, line)
+
+
+def _telemetry(shared: Shared, board: Board, sequence: int) -> Telemetry:
+    parts = [part for part in board.parts() if part["part"] != HEALTH_PART]
+    news = shared.news
+    if news.diverged_at is not None:  # the one thing of the line that the office has to know
+        facts = {"diverged": news.diverged, "rebuilt": news.cache_rebuilt}
+        at = news.diverged_at.isoformat()
+        parts.append({"part": "cache", "state": State.WARNING.value, "at": at, "stops": "", "facts": facts})
+    now = shared.clock.now_utc()
+    return Telemetry(now, SOFTWARE, unsent=news.unsent, parts=tuple(parts), sequence=sequence)
 
 
 def _count_unsent(shared: Shared, opened: Opened) -> None:
@@ -305,7 +458,7 @@ def _count_unsent(shared: Shared, opened: Opened) -> None:
 
 def pull(shared: Shared) -> None:
     """The pull thread, until `stop`."""
-    work = _Pulling(shared, shared.line(shared.route.current()))
+    work = _Pulling(shared, shared.line(shared.route.current()), alone_s=shared.clock.monotonic_s() + UPLOADS_FIRST_S)
     backoff, failing = _backoff(shared), False
     while not shared.stop.is_set():
         shared.worked("pull")
@@ -319,11 +472,11 @@ def pull(shared: Shared) -> None:
             else:
                 pause_s = LOOK_S
         except (HubUnreachable, HubRefused, MessageError) as error:
-            failing, pause_s = True, _pause_s(shared, backoff)
-            _not_reached(shared, "pull", error)
+            failing, pause_s = True, _pause_s(shared, backoff, error)
+            _not_reached(shared, "pull", error, work.line)
             if isinstance(error, HubRefused) and error.error == "revoked":
                 work.shut_out()
-            elif _elsewhere(shared, work.line.origin, error):
+            elif not isinstance(error, UploadsFail) and _elsewhere(shared, work.line.origin, error):
                 pause_s = 0.01
                 shared.ring(SYNC_BELL)  # what was sent there only may have to be sent again
         except DBAPIError as error:  # the journal was in somebody's hands for too long, or is being set aside
@@ -343,6 +496,8 @@ class _Pulling:
     line: Line
     opened: Opened | None = None
     downloader: Downloader | None = None
+    alone_s: float = 0.0
+    """Until then the feed waits for uploads."""
 
     def once(self) -> bool:
         """One page from whoever serves this device now. False where there is no journal to put it in."""
@@ -355,10 +510,20 @@ class _Pulling:
             self._go_over(shared.route.current())
         if self.downloader is None:
             return False
+        self._uploads_first()
         if _pull_once(shared, self.downloader, self.line):
             _learn(shared, now_open)
         _look_for_node(shared, self.downloader)
         return True
+
+    def _uploads_first(self) -> None:
+        """Raises UploadsFail."""
+        shared = self.shared
+        if not shared.uploads.are_done() and shared.clock.monotonic_s() < self.alone_s:
+            shared.ring(SYNC_BELL)
+            if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
+                raise UploadsFail("uploads do not get through")
+        self.alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
 
     def _go_over(self, origin: Origin) -> None:
         self.line.hub.close()
@@ -381,10 +546,11 @@ def _backoff(shared: Shared) -> Backoff:
     return Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
 
 
-def _pause_s(shared: Shared, backoff: Backoff) -> float:
-    """A venue with a node has somebody near to ask: it waits for no long pause to end."""
-    pause_s = backoff.failed()
-    return min(pause_s, NODE_PAUSE_S) if shared.route.node_named else pause_s
+def _pause_s(shared: Shared, backoff: Backoff, error: Exception) -> float:
+    """A venue with a node has somebody near to ask: it waits for no long pause to end, but for the time that it was told to wait."""
+    pause_s = backoff.failed(error)
+    told = getattr(error, "retry_after_s", None) is not None
+    return min(pause_s, NODE_PAUSE_S) if shared.route.node_named and not told else pause_s
 
 
 def _elsewhere(shared: Shared, origin: Origin, error: Exception) -> bool:
@@ -394,6 +560,8 @@ def _elsewhere(shared: Shared, origin: Origin, error: Exception) -> bool:
     if isinstance(error, HubRefused):
         not_ready = origin.node is not None and error.error in ("behind", "device_unknown", "not_found")
         return not_ready and shared.route.failed(origin, not_ready=True)
+    if getattr(error, "retry_after_s", None) is not None:
+        return False  # who says when to come again is there
     return shared.route.failed(origin)
 
 
@@ -438,9 +606,16 @@ def _downloader(shared: Shared, opened: Opened, line: Line) -> Downloader | None
 
     def told(event: str, detail: str) -> None:
         log.warning(event, detail=detail)
-        if event == "cache_broken":
-            shared.tell(cache_problem=detail)
-            shared.add(cache_rebuilt=1)
+        match event:
+            case "cache_broken":
+                shared.tell(cache_problem=detail)
+                shared.add(cache_rebuilt=1)
+            case "diverged":
+                shared.tell(diverged_at=shared.clock.now_utc())
+                shared.add(diverged=1)
+            case "feed_gone":  # the hub may have been restored: it wants to know what this device holds
+                shared.rejoin_now.set()
+                shared.ring(SYNC_BELL)
 
     downloader = Downloader(
         opened.grants,
@@ -485,13 +660,22 @@ def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
     return bool(pulled.granted)
 
 
-def _not_reached(shared: Shared, who: str, error: Exception) -> None:
+def _not_reached(shared: Shared, who: str, error: Exception, line: Line) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubKeyWrong):
+        word = TLS_KEY
+        _expect(shared, line)
     before = shared.news.refused
-    if isinstance(error, HubRefused):
+    if word:
         shared.tell(refused=word)
     if word != before or not word:
         log.warning("not_reached", thread=who, error=str(error))
+
+
+def _expect(shared: Shared, line: Line) -> None:
+    """Another thread may have heard of a new key of the hub's meanwhile. A node's is stated with its address."""
+    if line.origin.node is None:
+        line.hub.expect(shared.state.hub_pins(shared.identity))
 
 
 def health(shared: Shared, *, now: datetime) -> Health:
@@ -499,9 +683,16 @@ def health(shared: Shared, *, now: datetime) -> Health:
     news = shared.news
     age_s = None if news.current_at is None else max(0.0, (now - news.current_at).total_seconds())
     state, stops = State.OK, ""
-    if age_s is None or age_s > OFFLINE_WARNING_S + shared.settings.wait_s or news.cache_problem or news.left_out:
+    if (
+        age_s is None
+        or age_s > OFFLINE_WARNING_S + shared.settings.wait_s
+        or news.cache_problem
+        or news.left_out
+        or _apart(news, now)
+        or news.began_afresh
+    ):
         state = State.WARNING
-    if shared.route.node_down:
+    if shared.route.node_down or shared.route.pin_missing:
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -520,7 +711,9 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "conflicts": news.conflicts,
             "generation": news.generation,
             "cache_rebuilt": news.cache_rebuilt,
+            "diverged": news.diverged,
             "cache_problem": news.cache_problem,
+            "began_afresh": news.began_afresh,
             "left_out": list(news.left_out),
             "refused": news.refused,
             "journal": news.journal,
@@ -534,8 +727,12 @@ def health(shared: Shared, *, now: datetime) -> Health:
 
 def _route_in_words(shared: Shared) -> str:
     if not shared.route.node_named:
-        return "hub"
+        return "venue node not used (its TLS pin): at the hub" if shared.route.pin_missing else "hub"
     return "venue node down: at the hub" if shared.route.node_down else "venue node"
+
+
+def _apart(news: News, now: datetime) -> bool:
+    return news.diverged_at is not None and (now - news.diverged_at).total_seconds() < DIVERGED_WARNING_S
 
 
 def run(settings: Settings) -> int:
@@ -558,17 +755,31 @@ def run(settings: Settings) -> int:
             node_url=settings.node_url,
         ),
     )
+    try:
+        shared.line(shared.route.hub).hub.close()
+    except ValueError as error:
+        raise NotEnrolled(f"{identity.hub_url}: {error}; enrol this device again") from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shared.stop.set())
     board = Board(settings.run_dir / "health.db")
     with Doorbell(settings.run_dir / SYNC_BELL) as bell:
         failed = threading.Event()
-        for name, work in (("push", lambda: push(shared, bell, board)), ("pull", lambda: pull(shared))):
+        threads: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("push", lambda: push(shared, bell)),
+            ("pull", lambda: pull(shared)),
+            ("report", lambda: report(shared, board)),
+        )
+        for name, work in threads:
             threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
-            settings.wait_s + settings.read_timeout_s + settings.connect_timeout_s + settings.backoff_s_max + 30
+            settings.wait_s
+            + settings.read_timeout_s
+            + settings.connect_timeout_s
+            + settings.backoff_s_max
+            + UPLOADS_FIRST_S
+            + 30
         )
         while not shared.stop.is_set():
             board.publish(health(shared, now=clock.now_utc()))

@@ -11,20 +11,27 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, granted_copy, grants, shut_out
+from sync import granted, granted_copy, grants, shut_out, tls
+from sync.balance import PARTS
 from sync.cache import FEED_TABLES, Cache
+from sync.checksum import to_text
 from sync.client import Hub
 from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError
 from sync.journal import Journal
-from sync.protocol import PAGE_ROWS_MAX, Acknowledged, Page
+from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Acknowledged, Page
 from sync.state import Identity, StateDir
 from sync.store import reading
 from tickets.clock import Clock
+
+HEAL_AGAIN_S = 600.0
+"""A cache that differs from the hub is built anew, but not more often than this: if the new one differs too, people must look."""
+PARTS_A_STEP, PARTS_AT_FIRST = 1, 16
+"""How many parts of the cache are counted anew after a page: of a million tickets one part is 4 000 rows, some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,10 @@ class Downloader:
         self._seen: dict[str, set[str]] = {}
         self.rebuilt = 0
         """How many generations had to be replaced since this object began."""
+        self.diverged = 0
+        """How often the cache was found not to be what the hub has."""
+        self._healed_s = float("-inf")
+        self._part = 0
 
     @property
     def generation(self) -> int | None:
@@ -167,10 +178,15 @@ class Downloader:
                 with target.engine.begin() as connection:
                     cache_file.forget_cursor(connection, node=self._node)
             return Pulled(more=True)
+        if page.schema not in (CURSOR_SCHEMA, CURSOR_SCHEMA - 1):
+            raise MessageError(
+                f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}"
+            )
         applied = self._grant(page, building=building)
         told = self._settle(page)
         try:
-            rows = _lay_down(target, page, node=self._node, seen=seen)
+            rows, total = _lay_down(target, page, cursor, node=self._node, seen=seen)
+            apart = "" if page.more else self._compare(target, page, total)
         except DBAPIError as error:
             if _is_busy(error):
                 raise
@@ -179,6 +195,8 @@ class Downloader:
         switched = building and not page.more
         if switched:
             self._switch()
+        if apart:
+            self._heal(apart)
         return Pulled(rows, applied.changed, applied.left_out, page.more, switched, told)
 
     def _ask(self, cursor: str | None, seen: str | None, *, wait_s: float) -> Page:
@@ -197,17 +215,57 @@ class Downloader:
             self._journal.settle(held.seq, rows, at=page.at.isoformat())
         return len(page.relay.answers)
 
+    def _compare(self, target: Cache, page: Page, total: int | None) -> str:
+        """Everything that the hub has is here now: does it come to the same? What is wrong, or nothing. Where a venue node told of any row
+        there may be more here than the hub has heard of, and only the rows themselves are looked at.
+        """
+        with target.engine.begin() as connection:
+            alike = page.checksum is None or total is None or page.checksum == to_text(total)
+            if not alike and not cache_file.came_by_node(connection):
+                return f"the rows here come to {to_text(total or 0)}, the hub's to {page.checksum}"
+            count = PARTS_AT_FIRST if cache_file.uncounted(connection) else PARTS_A_STEP
+            for _ in range(count):
+                part, self._part = self._part, (self._part + 1) % PARTS
+                if not cache_file.recount(connection, part):
+                    return f"rows in part {part} are not what was laid down"
+        return ""
+
+    def _heal(self, why: str) -> None:
+        """Tell, and build the next generation from the start. The one in force is read meanwhile: nearly all of it is right."""
+        self.diverged += 1
+        now_s = self._clock.monotonic_s()
+        again = now_s < self._healed_s + HEAL_AGAIN_S
+        self._told("diverged", f"{why}; built anew a moment ago already" if again else why)
+        if not again and self._next is None:
+            self._healed_s = now_s
+            self.rebuilt += 1
+            self._begin_next()
+
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
         if not grants.has_grants(page):
             return grants.Applied()
+        wrong = self._take_pins(page)
         with self._journal.write() as connection:
             applied = grants.apply(connection, page, self._identity)
+            applied = replace(applied, left_out=applied.left_out + wrong)
             if applied.changed and {"document", "key"} & set(applied.seen):
                 granted_copy.keep(self._state, connection)
         if building:
             for table, keys in applied.seen.items():
                 self._seen.setdefault(table, set()).update(keys)
         return applied
+
+    def _take_pins(self, page: Page) -> tuple[str, ...]:
+        """The hub's statement about its TLS keys goes beside the identity, where whoever connects next finds it. What was wrong with it."""
+        wrong = []
+        for part in page.tables:
+            for row in part.as_mappings() if part.table == "document" else ():
+                if row.get("name") == tls.DOCUMENT:
+                    try:
+                        self._state.take_pins(str(row.get("text")), self._identity)
+                    except MessageError as error:
+                        wrong.append(str(error))
+        return tuple(wrong)
 
     def _broken(self, why: str, *, building: bool) -> None:
         if building:
@@ -314,13 +372,16 @@ def _nobody(event: str, detail: str) -> None:
     _ = event, detail
 
 
-def _lay_down(target: Cache, page: Page, *, node: str | None, seen: str | None) -> int:
-    """The page's tickets and uses and its cursor, in one transaction. How many rows. At the end of a venue node's feed everything of the
-    hub up to the node's own place there is here too.
+def _lay_down(
+    target: Cache, page: Page, cursor: str | None, *, node: str | None, seen: str | None
+) -> tuple[int, int | None]:
+    """The page's tickets and uses and its cursor, in one transaction. How many rows, and what all rows come to then. At the end of a venue
+    node's feed everything of the hub up to the node's own place there is here too.
     """
     hub_cursor = None if page.relay is None or page.more or page.relay.cursor == seen else page.relay.cursor
-    if not page.tables and hub_cursor is None:
-        return 0
+    if not page.tables and page.cursor == cursor and (node is None or hub_cursor is None):
+        with reading(target.engine) as connection:
+            return 0, cache_file.checksum(connection)
     rows = 0
     with target.engine.begin() as connection:
         for part in page.tables:
@@ -340,7 +401,7 @@ def _lay_down(target: Cache, page: Page, *, node: str | None, seen: str | None) 
         cache_file.move_cursor(connection, page.cursor, node=node)
         if node is not None and hub_cursor is not None:
             cache_file.move_cursor(connection, hub_cursor)
-    return rows
+        return rows, cache_file.checksum(connection)
 
 
 def _is_busy(error: DBAPIError) -> bool:

@@ -19,6 +19,7 @@ from sync.errors import MessageError, NotEnrolled, SyncError
 from sync.journal import open_journal
 from sync.protocol import ENROLLED_CONTEXT, Enrolled, EnrolRequest, SignedText
 from sync.state import IDENTITY_KEY, SELLING_KEY, Identity, Role, StateDir, write_durably
+from sync.tls import PIN_BYTES
 from tickets.clock import Clock
 from tickets.ids import DEVICE_ID_BYTES, DeviceId, RandomBytes
 
@@ -34,11 +35,14 @@ class EnrolError(SyncError):
 
 @dataclass(frozen=True, slots=True)
 class EnrolLink:
-    """`http(s)://HOST:PORT/enrol?token=...&key=<hub public key, 32 bytes of hex>`"""
+    """`http://HOST:PORT/enrol?token=...&key=<hub public key, 32 bytes of hex>`, or with https and `&tls=<pin of its TLS key, 32 bytes of
+    hex>`: never https without a pin, nor a pin without https.
+    """
 
     hub_url: str
     token: str
     hub_key: bytes
+    hub_tls: bytes | None = None
 
 
 def parse_link(text: str) -> EnrolLink:
@@ -49,9 +53,20 @@ def parse_link(text: str) -> EnrolLink:
         key = bytes.fromhex(query["key"][0])
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path != "/enrol" or len(key) != 32:
             raise ValueError("not an enrolment link")
-        return EnrolLink(f"{parts.scheme}://{parts.netloc}", query["token"][0], key)
+        pin = bytes.fromhex(query["tls"][0]) if "tls" in query else None
+        if pin is not None and len(pin) != PIN_BYTES:
+            raise ValueError("a pin has 32 bytes")
     except (ValueError, KeyError) as error:
         raise EnrolError("not an enrolment link; http(s)://HOST:PORT/enrol?token=...&key=... is expected") from error
+    if parts.scheme == "https" and pin is None:
+        raise EnrolError(
+            "this link leads to https without saying whose key is expected there (&tls=...); make a new one at the hub"
+        )
+    if parts.scheme == "http" and pin is not None:
+        raise EnrolError(
+            "this link expects a TLS key (&tls=...) at http, where there is none; make a new one at the hub"
+        )
+    return EnrolLink(f"{parts.scheme}://{parts.netloc}", query["token"][0], key, pin)
 
 
 def enrol(link: str, state: StateDir, *, clock: Clock, random_bytes: RandomBytes, hub: Hub | None = None) -> Identity:
@@ -80,7 +95,13 @@ def enrol(link: str, state: StateDir, *, clock: Clock, random_bytes: RandomBytes
         proof=identity_key.sign(request.proof_text()),
     )
     asked = hub or HttpHub(
-        wanted.hub_url, device=device, key=None, clock=clock, random_bytes=random_bytes, read_timeout_s=30
+        wanted.hub_url,
+        device=device,
+        key=None,
+        clock=clock,
+        random_bytes=random_bytes,
+        tls=wanted.hub_tls,
+        read_timeout_s=30,
     )
     enrolled = _checked(asked.enrol(request), request, wanted.hub_key)
     identity = Identity(
@@ -89,6 +110,7 @@ def enrol(link: str, state: StateDir, *, clock: Clock, random_bytes: RandomBytes
         label=enrolled.label,
         hub_url=wanted.hub_url,
         hub_key=wanted.hub_key,
+        hub_tls=wanted.hub_tls,
         gate=enrolled.gate,
         kid=enrolled.kid,
     )

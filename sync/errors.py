@@ -43,9 +43,22 @@ class SegmentError(SyncError):
 
 
 class HubUnreachable(SyncError):
-    """No usable answer: no line, a time-out, an error status, or a body that is no message. Tried again later."""
+    """No usable answer: no line, a time-out, an error status, or a body that is no message. Tried again later: after `retry_after_s`
+    where the hub said so. `slow`: it has too much to do, or the line is too thin for what was sent.
+    """
 
     code = "sync.hub_unreachable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, slow: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.slow = slow
+
+
+class HubKeyWrong(HubUnreachable):
+    """Something answers at the hub's address that does not hold the hub's TLS key. Nothing was sent to it."""
+
+    code = "sync.hub_key_wrong"
 
 
 class HubRefused(SyncError):

@@ -48,6 +48,15 @@ lease = Table(
     Column("free", Integer, nullable=False),
     Column("at", Text, nullable=False),
 )
+sold_before = Table(
+    "granted_sold_before",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("quantity", Integer, nullable=False),
+)
+"""Sold under earlier incarnations of this very file (sync.afresh). Their leases are over, but the kiosk's count holds their sales: a lease
+of this incarnation counts from there on.
+"""
 short_block = Table(
     "granted_short_block",
     metadata,

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from sync import arbiter, certificate, granted
+from sync import arbiter, certificate, granted, journal
 from sync.arbiter import Arbiter
 from sync.errors import MessageError
 from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
 from tickets.catalogue import CatalogueError, parse
+from tickets.ids import op_id as parse_op_id
 
-TABLES = ("document", "key", "slot")
+TABLES = ("document", "key", "slot", "answer")
 """Tables of the feed that go into the journal; `ticket` and `used` go into the cache, others are of a later version."""
 
 
@@ -51,11 +52,13 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
                     wrong = _keys(connection, part, identity.hub_key)
                 case "slot":
                     wrong = _slots(connection, part, at=at) if identity.role is Role.KIOSK else []
+                case "answer":
+                    wrong = _answers(connection, part)
                 case _:
                     continue
             left_out.extend(wrong)
             changed += len(part.rows) + len(part.deletes) - len(wrong)
-            name = {"document": "name", "key": "kid", "slot": "slot"}[part.table]
+            name = {"document": "name", "key": "kid", "slot": "slot", "answer": "op"}[part.table]
             seen[part.table] = frozenset(str(row[name]) for row in part.as_mappings())
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise MessageError(f"a page whose rows cannot be read: {error!r}") from error
@@ -160,14 +163,43 @@ def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
     return []
 
 
+def _answers(connection: Connection, part: TableRows) -> list[str]:
+    """What the hub makes of a rejected operation since it was tried again there. Only operations of this journal are of any interest."""
+    for row in part.as_mappings():
+        op = parse_op_id(row["op"])
+        if connection.scalar(select(journal.operation.c.op).where(journal.operation.c.op == op)) is None:
+            continue
+        values = {"op": op, "status": str(row["status"]), "reason": str(row["reason"]), "at": str(row["at"])}
+        statement = upsert(journal.answer).values(values)
+        changed = {name: statement.excluded[name] for name in values if name != "op"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["op"], set_=changed))
+    return []
+
+
+def end_leases(connection: Connection, sold: Mapping[str, int]) -> None:
+    """Nothing of any lease or block may be sold any more. `sold`: units by slot that were sold from them, as far as is known here."""
+    connection.execute(delete(granted.sold_before))
+    rows = [{"slot": slot, "quantity": count} for slot, count in sold.items() if count > 0]
+    if rows:
+        connection.execute(insert(granted.sold_before), rows)
+    connection.execute(update(granted.lease).values(quantity=_sold_before(granted.lease.c.slot)))
+    connection.execute(update(granted.short_block).values(over=1))
+
+
+def _sold_before(slot: ColumnElement[str]) -> ColumnElement[int]:
+    before = granted.sold_before
+    return func.coalesce(select(before.c.quantity).where(before.c.slot == slot).scalar_subquery(), 0)
+
+
 def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
     """Put an answer about leases in force. A lease never shrinks by an answer that came late."""
     at = answer.at.isoformat()
     for grant in answer.slots:
+        quantity = grant.quantity + _sold_before(granted.lease.c.slot)
         connection.execute(
             update(granted.lease)
-            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= grant.quantity)
-            .values(quantity=grant.quantity, free=grant.free, at=at)
+            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= quantity)
+            .values(quantity=quantity, free=grant.free, at=at)
         )
     for block in answer.blocks:
         _put_block(connection, block, at=answer.at)

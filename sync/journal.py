@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    delete,
     insert,
     select,
 )
@@ -96,6 +97,8 @@ HUB_SEQ = "hub_seq"
 """How far the hub itself has this incarnation, where a venue node has acknowledged more than that."""
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
+RENEWED = "renewed"
+"""The same, once a new incarnation has begun in the same file and until it holds grants of its own (sync.afresh)."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
 _APPEND = insert(operation)
 
@@ -134,6 +137,8 @@ class Journal:
         """Chain a text that was an operation of this device before, unchanged: the same op id with the same text is answered
         `duplicate` wherever it is known. What is new goes through `append`.
         """
+        # Another process may have begun a new incarnation in this file (sync.afresh): an operation of the old one would never be sent.
+        self.incarnation = int(connection.execute(_META, {"key": "incarnation"}).scalar_one())
         row = connection.execute(_HEAD, {"incarnation": self.incarnation}).first()
         seq, previous = (1, ZERO_HASH) if row is None else (row.seq + 1, row.hash)
         digest = operation_hash(self.device, self.incarnation, seq, previous, body)
@@ -188,9 +193,15 @@ class Journal:
             return True
 
     def forked(self) -> str:
-        """Why the hub contradicts this journal, empty while it does not. Looked at by whoever has it open. Raises DBAPIError."""
+        """Why the hub contradicts this journal, empty while it does not; also when a new incarnation has begun and the hub has lent it nothing
+        yet. Looked at by whoever has it open. Raises DBAPIError.
+        """
         with self.read() as connection:
-            return connection.scalar(_META, {"key": FORKED}) or ""
+            return connection.scalar(_META, {"key": FORKED}) or connection.scalar(_META, {"key": RENEWED}) or ""
+
+    def grants_are_in(self, connection: Connection) -> None:
+        """The hub has answered this incarnation's first request for leases: what is here now may be sold."""
+        connection.execute(delete(meta).where(meta.c.key == RENEWED))
 
     def is_in_place(self, state: StateDir) -> bool:
         """Whether what is open here is still the journal of `state`, and not put away by another process since."""
@@ -203,8 +214,10 @@ class Journal:
             done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
         return (0 if head is None else head.seq) - (0 if done is None else done.seq)
 
-    def next_segment(self, state: StateDir) -> Segment | None:
-        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered."""
+    def next_segment(self, state: StateDir, *, operations_max: int = SEGMENT_OPERATIONS_MAX) -> Segment | None:
+        """The oldest segment that is not acknowledged, cut and stored if need be; None when everything is answered. One that is cut now
+        has `operations_max` operations at most; one that was cut before stays as it is.
+        """
         if not self.unsent():
             return None  # looked at without the write lock: an idle uploader must not stand in a gate's way
         incarnation = self.incarnation
@@ -217,6 +230,7 @@ class Journal:
             bodies = self._bodies(connection, incarnation, seq + 1, stored.last if stored is not None else None)
             if stored is not None:
                 return self._segment(stored, bodies)
+            bodies = bodies[:operations_max]
             fresh = cut(
                 device=self.device,
                 incarnation=incarnation,

@@ -90,6 +90,7 @@ class LeaseKeeper:
         self._asked, self._asked_s = wanted, now_s
         with self._journal.write() as connection:
             grants.apply_lease(connection, answer)
+            self._journal.grants_are_in(connection)
         return True
 
     def end_old_blocks(self, now: datetime) -> None:
@@ -112,9 +113,11 @@ class LeaseKeeper:
     def _wanted(self, now: datetime) -> LeaseRequest:
         slots, blocks = [], []
         with self._journal.read() as connection:
+            before = {row.slot: row.quantity for row in connection.execute(select(granted.sold_before))}
             for held in granted.slot_leases(connection):
+                quantity = held.quantity - before.get(held.slot.slot, 0)
                 sold = self._spending.sold[held.slot.slot]
-                if held.slot.ends_at > now and held.free > 0 and (held.quantity - sold) * 2 < self._units:
+                if held.slot.ends_at > now and held.free > 0 and (quantity - sold) * 2 < self._units:
                     slots.append((held.slot.slot, sold + self._units))
             for length in BLOCK_LENGTHS:
                 ranges = granted.short_blocks(connection, length)

@@ -1,7 +1,9 @@
 """Operations: the facts a device appends and sends. Each is one JSON object, written once, never changed.
 
 Every body has `op` (hex), `kind` and `at` (ISO 8601, UTC). Counts are computed from operations; nothing here is a counter.
-A kind that a reader does not know is kept and relayed, not refused: a newer device speaks to an older hub.
+A kind that a reader does not know is kept and relayed, not refused: a newer device speaks to an older hub. For the same reason each
+body says by which schema it was written (`v`; without one it is of the first): what a later schema has changed beyond understanding is
+kept as well, and only what claims to be understandable and is not is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,6 +25,8 @@ from tickets.ids import op_id as parse_op_id
 
 BODY_BYTES_MAX = 64 * 1024
 KIND_CHARS_MAX = 64
+SCHEMA = 2
+"""How this version writes bodies. It reads 1 as well: the same, without `v` (tests/vectors/operations_1.json holds one of each)."""
 
 
 class ReleaseReason(StrEnum):
@@ -232,7 +236,9 @@ def to_body(operation: Operation) -> str:
     """The text to append. Keys stand in a fixed order so that a person can read a journal."""
     fields = dataclasses.asdict(operation)
     body = json.dumps(
-        {"op": fields.pop("op"), "kind": operation.KIND, **fields}, ensure_ascii=False, separators=(",", ":")
+        {"op": fields.pop("op"), "kind": operation.KIND, "v": SCHEMA, **fields},
+        ensure_ascii=False,
+        separators=(",", ":"),
     )
     if len(body.encode()) > BODY_BYTES_MAX:
         raise MessageError(f"an operation of {len(body.encode())} bytes; {BODY_BYTES_MAX} are allowed")
@@ -241,7 +247,8 @@ def to_body(operation: Operation) -> str:
 
 def from_body(body: str) -> Operation | UnknownKind:
     """The operation that a body says. Raises MessageError for anything that is none: a field that is missing, or of another type
-    than its class says (a whole number is no truth value, and digits in quotes are no number). Fields of a later version are ignored.
+    than its class says (a whole number is no truth value, and digits in quotes are no number). Fields of a later version are ignored,
+    and a body of a later schema that cannot be understood is an UnknownKind.
     """
     try:
         value = json.loads(body)
@@ -250,13 +257,21 @@ def from_body(body: str) -> Operation | UnknownKind:
         parse_op_id(value["op"])
         if datetime.fromisoformat(value["at"]).tzinfo is None:
             raise ValueError("'at' has no time zone")
-        kind = _checked(str, value["kind"], "kind")
+        kind = _text(value["kind"], "", "kind")
         if not 1 <= len(kind) <= KIND_CHARS_MAX or not kind.isprintable():
             raise ValueError(f"'kind' is a word of at most {KIND_CHARS_MAX} characters")
+        schema = value.get("v", 1)
+        if type(schema) is not int or schema < 1:
+            raise ValueError("'v' is the number of a schema")
         cls = KINDS.get(kind)
         if cls is None:
             return UnknownKind(op=value["op"], at=value["at"], kind=kind)
-        operation: Operation = _part(cls, value, "")
+        try:
+            operation: Operation = _reader(cast("Hashable", cls))(value, "", "")
+        except (ValueError, TypeError):
+            if schema > SCHEMA:
+                return UnknownKind(op=value["op"], at=value["at"], kind=kind)
+            raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MessageError(f"an operation that cannot be read: {error}") from error
     return operation
@@ -266,49 +281,94 @@ def op_of(operation: Operation | UnknownKind) -> OpId:
     return parse_op_id(operation.op)
 
 
+Reader: TypeAlias = Callable[[Any, str, str], Any]
+"""Makes of a JSON value what a field's type says. The two texts say where it stands: they are put together only where it is wrong,
+because a hub reads ten thousand bodies a second.
+"""
+
+
 @cache
-def _hints(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Of each field: its type, and whether it must be there."""
-    types = get_type_hints(cls)
-    return {field.name: (types[field.name], field.default is dataclasses.MISSING) for field in dataclasses.fields(cls)}
-
-
-def _part(cls: type[Any], row: dict[str, Any], where: str) -> Any:
-    fields = {}
-    for name, (expected, needed) in _hints(cast("Hashable", cls)).items():
-        if name in row:
-            fields[name] = _checked(expected, row[name], f"{where}{name}")
-        elif needed:
-            raise ValueError(f"'{where}{name}' is missing")
-    return cls(**fields)
-
-
-def _checked(expected: Any, value: Any, where: str) -> Any:
-    """A JSON value as the type that a field's hint names. Knows the few forms that operations are made of."""
+def _reader(expected: Any) -> Reader:
+    """How to read what a type hint names. Knows the few forms that operations are made of; made once for each."""
     match get_origin(expected):
         case types.UnionType:  # T | None
             (inner,) = (part for part in get_args(expected) if part is not type(None))
-            return None if value is None else _checked(inner, value, where)
+            return _or_null(_reader(inner))
         case origin if origin is tuple:  # tuple[T, ...]
-            if not isinstance(value, list):
-                raise TypeError(f"'{where}' is a list")
-            inner = get_args(expected)[0]
-            return tuple(_checked(inner, item, f"{where}.{number}") for number, item in enumerate(value))
+            return _list_of(_reader(get_args(expected)[0]))
     if dataclasses.is_dataclass(expected):
-        if not isinstance(value, dict):
-            raise TypeError(f"'{where}' is an object")
-        return _part(cast("type[Any]", expected), value, f"{where}.")
-    kind = str if issubclass(expected, StrEnum) else expected
-    if type(value) is not kind:
-        raise TypeError(f"'{where}' is a {_WORDS[kind]}")
-    if kind is str:
+        return _object_of(cast("type[Any]", expected))
+    if issubclass(expected, StrEnum):
+        return _word_of(expected)
+    return _SIMPLE[expected]
+
+
+def _text(value: Any, prefix: str, name: str) -> str:
+    if type(value) is not str:
+        raise TypeError(f"'{prefix}{name}' is a text")
+    if not value.isascii():
         value.encode()  # half a surrogate pair is no text: no database takes it
-    if expected is kind:
-        return value
-    try:
-        return expected(value)
-    except ValueError as error:
-        raise ValueError(f"'{where}' is not one of: {', '.join(expected)}") from error
+    return value
 
 
-_WORDS = {str: "text", int: "whole number", bool: "truth value"}
+def _number(value: Any, prefix: str, name: str) -> int:
+    if type(value) is not int:
+        raise TypeError(f"'{prefix}{name}' is a whole number")
+    return value
+
+
+def _truth(value: Any, prefix: str, name: str) -> bool:
+    if type(value) is not bool:
+        raise TypeError(f"'{prefix}{name}' is a truth value")
+    return value
+
+
+_SIMPLE: dict[Any, Reader] = {str: _text, int: _number, bool: _truth}
+
+
+def _or_null(inner: Reader) -> Reader:
+    return lambda value, prefix, name: None if value is None else inner(value, prefix, name)
+
+
+def _list_of(inner: Reader) -> Reader:
+    def read(value: Any, prefix: str, name: str) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise TypeError(f"'{prefix}{name}' is a list")
+        where = f"{prefix}{name}."
+        return tuple([inner(item, where, str(number)) for number, item in enumerate(value)])
+
+    return read
+
+
+def _word_of(words: type[StrEnum]) -> Reader:
+    known = {str(word): word for word in words}
+
+    def read(value: Any, prefix: str, name: str) -> StrEnum:
+        found = known.get(_text(value, prefix, name))
+        if found is None:
+            raise ValueError(f"'{prefix}{name}' is not one of: {', '.join(known)}")
+        return found
+
+    return read
+
+
+def _object_of(cls: type[Any]) -> Reader:
+    hints = get_type_hints(cls)
+    fields = [
+        (field.name, _reader(hints[field.name]), field.default is dataclasses.MISSING)
+        for field in dataclasses.fields(cls)
+    ]
+
+    def read(value: Any, prefix: str, name: str) -> Any:
+        if type(value) is not dict:
+            raise TypeError(f"'{prefix}{name}' is an object")
+        where = f"{prefix}{name}." if name else prefix
+        given = {}
+        for key, inner, needed in fields:
+            if key in value:
+                given[key] = inner(value[key], where, key)
+            elif needed:
+                raise ValueError(f"'{where}{key}' is missing")
+        return cls(**given)
+
+    return read

@@ -26,18 +26,35 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
-HEADS = "/v1/heads"
+HEADS, REJOIN = "/v1/heads", "/v1/rejoin"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 PAGE_ROWS_MAX = 10_000
 WAIT_S_MAX = 60.0
 CURSOR_CHARS_MAX = 512
-CURSOR_SCHEMA = 1
+CURSOR_SCHEMA = 2
+"""The form of the feed. 1: no checksum, one scope. 2: checksum, a scope a role. A hub serves this one and the one before; a device
+reads both.
+"""
 SCOPE = "venue"
-"""What every device follows: everything of the venue."""
+"""Every table that any device follows."""
 NODE_SCOPE = "node"
 """What the venue node follows: the same, with what it needs to be a hub to others (devices and their keys, whole rows)."""
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    SCOPE: ("document", "key", "slot", "answer", "ticket", "used"),
+    "kiosk": ("document", "key", "slot", "answer", "ticket", "used"),
+    "gate": ("document", "key", "answer", "ticket", "used"),
+    NODE_SCOPE: ("document", "device", "key", "slot", "answer", "ticket", "used"),
+}
+"""Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
+
+
+def scope_of(role: Role) -> str:
+    """The scope of a device of this role."""
+    if role is Role.VENUE:
+        return NODE_SCOPE
+    return role.value if role.value in SCOPES else SCOPE
 
 
 class Status(StrEnum):
@@ -165,9 +182,19 @@ class Cursor:
     position: int
     scope: str = SCOPE
     schema: int = CURSOR_SCHEMA
+    xid: int = 0
+    """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """For comparing two cursors of one feed: its order is (transaction, number)."""
+        return self.xid, self.position
 
     def encode(self) -> str:
-        row = {"epoch": self.epoch, "position": self.position, "scope": self.scope, "schema": self.schema}
+        row: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "scope": self.scope}
+        row["schema"] = self.schema
+        if self.xid:
+            row["xid"] = self.xid
         return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
 
     @classmethod
@@ -176,7 +203,13 @@ class Cursor:
             if len(text) > CURSOR_CHARS_MAX:
                 raise ValueError(f"at most {CURSOR_CHARS_MAX} characters are allowed")
             row = _object(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            return cls(_text(row, "epoch"), _count(row, "position"), _text(row, "scope"), _count(row, "schema"))
+            return cls(
+                _text(row, "epoch"),
+                _count(row, "position"),
+                _text(row, "scope"),
+                _count(row, "schema"),
+                _count(row, "xid") if "xid" in row else 0,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +227,9 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` is for later use. `relay` is
-    what a venue node says of the hub behind it; a hub says nothing there.
+    """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` (sync.checksum) is what all
+    rows that the device has after this page must come to; None where the hub cannot say it for this very place. `schema` is the form of
+    cursor and rows. `relay` is what a venue node says of the hub behind it; a hub says nothing there.
     """
 
     cursor: str
@@ -203,6 +237,7 @@ class Page:
     tables: tuple[TableRows, ...]
     at: datetime
     checksum: str | None = None
+    schema: int = CURSOR_SCHEMA
     relay: Relayed | None = None
 
     @property
@@ -213,6 +248,7 @@ class Page:
     def to_row(self) -> dict[str, Any]:
         row = {
             "protocol": VERSION,
+            "schema": self.schema,
             "cursor": self.cursor,
             "more": self.more,
             "at": self.at.isoformat(),
@@ -233,7 +269,8 @@ class Page:
                 more=_flag(row, "more"),
                 tables=tuple(_table(part) for part in _list(row, "tables")),
                 at=_instant(row, "at"),
-                checksum=row.get("checksum"),
+                checksum=None if row.get("checksum") is None else _text(row, "checksum", chars_max=64),
+                schema=_count(row, "schema") if "schema" in row else 1,
                 relay=None if row.get("relay") is None else Relayed.from_row(row["relay"]),
             )
 
@@ -334,6 +371,9 @@ class OnBehalf:
 
 def on_behalf(text: bytes | str) -> OnBehalf | None:
     """The `relayed` key of a message; None in one that comes from its own device."""
+    raw = text.encode() if isinstance(text, str) else text
+    if b'"relayed"' not in raw:
+        return None  # nearly always: a segment of half a megabyte need not be parsed twice
     with _reading("'relayed'"):
         row = _object(text).get("relayed")
         return None if row is None else OnBehalf(parse_device_id(_text(row, "device")), _instant(row, "received_at"))
@@ -372,6 +412,12 @@ def segment_from_json(text: bytes | str) -> Segment:
             signature=_bytes(row, "signature", 64),
             bodies=bodies,
         )
+
+
+def known_from_json(text: bytes | str) -> int:
+    """The answer to a Rejoin: the last of this incarnation's operations that the hub has."""
+    with _reading("an answer to a rejoin"):
+        return _count(_object(text), "known_seq")
 
 
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
@@ -509,27 +555,59 @@ class LeaseAnswer:
                     SlotGrant(_text(item, "slot"), _count(item, "quantity"), _count(item, "free"))
                     for item in _list(row, "slots")
                 ),
-                blocks=tuple(
-                    BlockGrant(
-                        _count(item, "length"),
-                        _count(item, "first"),
-                        _count(item, "last"),
-                        None if item.get("until") is None else _instant(item, "until"),
-                    )
-                    for item in _list(row, "blocks")
-                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks")),
                 at=_instant(row, "at"),
             )
 
 
 @dataclass(frozen=True, slots=True)
+class Rejoin:
+    """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
+    acknowledged, and all that it was lent in that incarnation.
+    """
+
+    incarnation: int
+    acknowledged: int
+    slots: tuple[tuple[str, int], ...] = ()
+    blocks: tuple[BlockGrant, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "incarnation": self.incarnation,
+            "acknowledged": self.acknowledged,
+            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "blocks": [block.to_row() for block in self.blocks],
+        }
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Rejoin:
+        with _reading("what a device holds"):
+            row = _object(text)
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                acknowledged=_count(row, "acknowledged"),
+                slots=tuple(
+                    (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
+                    for item in _list(row, "slots", items_max=5_000)
+                ),
+                blocks=tuple(_block(item) for item in _list(row, "blocks", items_max=2_000)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
-    """How a device is; the latest wins. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}."""
+    """How a device is. `parts` are its health rows: {"part", "state", "at", "stops", "facts"}; which there are, docs/protocol.md says.
+
+    Messages may overtake each other: the latest is the one with the highest (`at`, `sequence`), `at` by the device's own clock. A device
+    that counts no sequence sends 0.
+    """
 
     at: datetime
     software: str
     unsent: int
     parts: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    sequence: int = 0
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -537,6 +615,7 @@ class Telemetry:
             "at": self.at.isoformat(),
             "software": self.software,
             "unsent": self.unsent,
+            "sequence": self.sequence,
             "parts": [dict(part) for part in self.parts],
         }
 
@@ -549,6 +628,7 @@ class Telemetry:
                 software=_text(row, "software", chars_max=64),
                 unsent=_count(row, "unsent"),
                 parts=tuple(_part(item) for item in _list(row, "parts", items_max=64)),
+                sequence=_count(row, "sequence") if "sequence" in row else 0,
             )
 
 
@@ -634,6 +714,13 @@ def _list(row: Mapping[str, Any], key: str, *, items_max: int = 1_000_000) -> li
     if not isinstance(value, list) or len(value) > items_max:
         raise ValueError(f"'{key}' is a list of at most {items_max}")
     return value
+
+
+def _block(row: Mapping[str, Any]) -> BlockGrant:
+    length, first, last = _count(row, "length"), _count(row, "first"), _count(row, "last")
+    if length not in BLOCK_LENGTHS or not first <= last < 10**length:
+        raise ValueError("a block is a range of numbers of length 6 or 8")
+    return BlockGrant(length, first, last, None if row.get("until") is None else _instant(row, "until"))
 
 
 def _table(row: Mapping[str, Any]) -> TableRows:

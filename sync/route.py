@@ -58,6 +58,7 @@ class Route:
         self._lock = threading.Lock()
         self._statement: Arbiter | None = None
         self._nodes: tuple[Origin, ...] = ()
+        self._passed_over = False
         self._turn = 0
         self._at_hub = True
         self._failures, self._first_failure_s = 0, 0.0
@@ -70,12 +71,11 @@ class Route:
             if statement is None or statement == held or (held is not None and statement.epoch < held.epoch):
                 return
             self._statement = statement
-            self._nodes = ()
+            self._nodes, self._passed_over = (), False
             if statement.node is not None and statement.node != self._device:
                 urls = [self._node_url] if self._node_url else []
-                tls = {self._node_url: None} if self._node_url.startswith("http://") else {}
                 urls += [url for url in statement.urls if url not in urls]
-                self._nodes = tuple(Origin(statement.node.hex(), url, tls.get(url, statement.tls)) for url in urls)
+                self._nodes = self._usable(statement, urls)
             # A node is gone to at once: it is what the person at the hub wants, and it says itself when it is not ready.
             self._turn, self._failures, self._good = 0, 0, 0
             self._at_hub = not self._nodes
@@ -90,6 +90,12 @@ class Route:
         """Whether this venue has a node."""
         with self._lock:
             return bool(self._nodes)
+
+    @property
+    def pin_missing(self) -> bool:
+        """Whether an address of the node was passed over, because its TLS pin is missing or it would go without the TLS that is stated."""
+        with self._lock:
+            return self._passed_over
 
     @property
     def node_down(self) -> bool:
@@ -174,8 +180,19 @@ class Route:
         if self._turn % len(self._nodes) == 0 and self._statement is not None and self._statement.node is not None:
             known = {origin.url for origin in self._nodes}
             fresh = [url for url in self._find() if url not in known]
-            more = tuple(Origin(self._statement.node.hex(), url, self._statement.tls) for url in fresh)
-            self._nodes += more[:8]
+            self._nodes += self._usable(self._statement, fresh)[:8]
+
+    def _usable(self, statement: Arbiter, urls: Iterable[str]) -> tuple[Origin, ...]:
+        """https goes with the statement's pin and with nothing else; http only where the statement names no pin, or to this very machine."""
+        assert statement.node is not None
+        found = []
+        for url in urls:
+            secured = url.startswith("https://")
+            if secured == (statement.tls is not None) or (not secured and url == self._node_url):
+                found.append(Origin(statement.node.hex(), url, statement.tls if secured else None))
+            else:
+                self._passed_over = True
+        return tuple(found)
 
     def _share(self) -> float:
         """From a half to one and a half, at random."""

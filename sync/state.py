@@ -1,6 +1,7 @@
 """The state directory of a device: which files it holds, and the identity made at enrolment.
 
 device.json      who this device is (id, role, label, hub address and key); no secret
+hub-tls.json     the hub's newest statement about its TLS keys, as it signed it; absent before the first
 identity.key     Ed25519, signs segments and requests: sync and gate
 selling.key      Ed25519, signs ticket codes: the sale engine alone
 journal.db       what this device did and was granted; precious
@@ -20,7 +21,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync.errors import NotEnrolled
+from sync import tls
+from sync.errors import MessageError, NotEnrolled
 from tickets.ids import DeviceId
 from tickets.ids import device_id as parse_device_id
 
@@ -38,7 +40,8 @@ SELLING_KEY = "selling/key"
 @dataclass(frozen=True, slots=True)
 class Identity:
     """`label` is what people call the device (K2, A) and stands on paper; `gate` is its place in the catalogue, for gates;
-    `hub_key` the hub's Ed25519 public key, pinned at enrolment; `kid` its selling key's id, for kiosks.
+    `hub_key` the hub's Ed25519 public key, pinned at enrolment; `kid` its selling key's id, for kiosks; `hub_tls` the pin of the hub's
+    TLS key (SHA-256 of its SubjectPublicKeyInfo) at enrolment, None for plain HTTP.
     """
 
     device: DeviceId
@@ -48,6 +51,7 @@ class Identity:
     hub_key: bytes
     gate: str | None = None
     kid: bytes | None = None
+    hub_tls: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class StateDir:
                 hub_key=bytes.fromhex(row["hub_key"]),
                 gate=row["gate"],
                 kid=bytes.fromhex(row["kid"]) if row["kid"] else None,
+                hub_tls=bytes.fromhex(row["hub_tls"]) if row.get("hub_tls") else None,
             )
         except FileNotFoundError as error:
             raise NotEnrolled(f"{file}: not there; enrol this device first (kaisatsu enrol LINK)") from error
@@ -87,7 +92,32 @@ class StateDir:
         row["device"] = identity.device.hex()
         row["hub_key"] = identity.hub_key.hex()
         row["kid"] = identity.kid.hex() if identity.kid else None
+        row["hub_tls"] = identity.hub_tls.hex() if identity.hub_tls else None
         write_durably(self.path / "device.json", json.dumps(row, ensure_ascii=False, indent=1).encode())
+
+    def hub_pins(self, identity: Identity) -> tuple[bytes, ...] | None:
+        """The pins of the hub's TLS keys in force: by its newest statement, else by the enrolment. None for a hub without TLS."""
+        if identity.hub_tls is None:
+            return None
+        newest = self._newest_pins(identity)
+        return (identity.hub_tls,) if newest is None else newest.pins
+
+    def take_pins(self, document: str, identity: Identity) -> bool:
+        """Keep a statement of the hub about its TLS keys, durably, if it is newer than what is held. Whether it was.
+
+        Raises MessageError for one that the hub did not sign.
+        """
+        fresh, held = tls.check(document, identity.hub_key), self._newest_pins(identity)
+        if held is not None and fresh.number <= held.number:
+            return False
+        write_durably(self.path / "hub-tls.json", document.encode())
+        return True
+
+    def _newest_pins(self, identity: Identity) -> tls.Pins | None:
+        try:
+            return tls.check((self.path / "hub-tls.json").read_text(encoding="utf-8"), identity.hub_key)
+        except (OSError, ValueError, MessageError):
+            return None
 
     def identity_key(self) -> Ed25519PrivateKey:
         return self._key(IDENTITY_KEY)

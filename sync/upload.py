@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sync.chain import Segment
+from sync.chain import SEGMENT_OPERATIONS_MAX, Segment
 from sync.client import Hub
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import Journal
@@ -15,6 +15,8 @@ from sync.protocol import Answer, Status
 from sync.state import StateDir
 from tickets.clock import Clock
 from tickets.ids import OpId
+
+BATCH_STEP, BATCH_MIN = 50, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,28 @@ class Sent:
     conflicts: int = 0
 
 
+@dataclass(slots=True)
+class BatchSize:
+    """How many operations the next segment may have: half as many when the hub or the line had too much of the last one, a few more
+    after each that went well, so that a venue's devices find the rate that their hub can bear.
+    """
+
+    operations: int = SEGMENT_OPERATIONS_MAX
+
+    def went_well(self) -> None:
+        self.operations = min(self.operations + BATCH_STEP, SEGMENT_OPERATIONS_MAX)
+
+    def too_much(self) -> None:
+        self.operations = max(self.operations // 2, BATCH_MIN)
+
+
 class Uploader:
-    """One step sends one segment. Holds no state of its own: what is unsent is in the journal."""
+    """One step sends one segment. What is unsent is in the journal; here is only how much to send at once."""
 
     def __init__(self, journal: Journal, state: StateDir, hub: Hub, *, clock: Clock, at_hub: bool = True) -> None:
         self._journal, self._state, self._hub, self._clock = journal, state, hub, clock
         self._at_hub, self._shown_again = at_hub, False
+        self.batch = BatchSize()
 
     def use(self, hub: Hub, *, at_hub: bool) -> None:
         """From now on send there. What a venue node took and the hub is not known to have is sent again, before anything new."""
@@ -42,16 +60,23 @@ class Uploader:
         if not self._shown_again:
             self._show_again()
             self._shown_again = True
-        segment = self._journal.next_segment(self._state)
+        segment = self._journal.next_segment(self._state, operations_max=self.batch.operations)
         if segment is None:
             return Sent()
         try:
             answers = self._hub.operations(segment)
+        except HubUnreachable as silent:
+            if silent.slow:
+                self.batch.too_much()
+            raise
         except HubRefused as refused:
+            if refused.status == 413:
+                self.batch.too_much()
             if refused.error != "chain_gap" or refused.known_seq is None:
                 raise
             self._send_again(segment, known_seq=refused.known_seq)
             answers = self._hub.operations(segment)
+        self.batch.went_well()
         return self._acknowledge(segment, answers)
 
     def _send_again(self, until: Segment, *, known_seq: int) -> None:

@@ -26,6 +26,7 @@ from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
+    CURSOR_SCHEMA,
     Acknowledged,
     Answer,
     EnrolRequest,
@@ -33,15 +34,18 @@ from sync.protocol import (
     LeaseRequest,
     Page,
     Problem,
+    Rejoin,
     ReleaseMessage,
     SignedText,
     Telemetry,
     answers_from_json,
     answers_to_row,
+    scope_of,
     segment_from_json,
     segment_to_row,
 )
 from sync.state import Identity, Role, StateDir
+from tests.support import postgres
 from tickets.admission import Denied, Granted, Passage
 from tickets.clock import FixedClock
 from tickets.code import TicketCode, sign
@@ -66,11 +70,25 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-def make_node(folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db") -> HubNode:
-    """A hub with the made-up venue. Its empty database is migrated once a test run and then copied: half a second each time."""
+ENGINES = ("sqlite", "postgresql")
+"""The hub's tests run on both."""
+
+
+def fresh_database(folder: Path, *, engine: str = "sqlite", name: str = "hub.db") -> str:
+    """The URL of an empty hub database. It is migrated once a test run and then copied: half a second each time."""
+    if engine == "postgresql":
+        return postgres.fresh_url()
     (folder / name).write_bytes(_migrated())
+    return f"sqlite:///{folder / name}"
+
+
+def make_node(
+    folder: Path, *, clock: FixedClock, random_bytes: RandomBytes, name: str = "hub.db", engine: str = "sqlite"
+) -> HubNode:
+    """A hub with the made-up venue, on one of ENGINES."""
+    url = fresh_database(folder, engine=engine, name=name)
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
-    node = HubNode(open_database(f"sqlite:///{folder / name}"), key, clock=clock, random_bytes=random_bytes)
+    node = HubNode(open_database(url), key, clock=clock, random_bytes=random_bytes)
     with node.write() as connection:
         venue.publish_catalogue(connection, VENUE, now=clock.now_utc())
     return node
@@ -95,6 +113,7 @@ class LocalHub:
 
     def __init__(self, node: HubNode, device: bytes | None = None) -> None:
         self.node, self.device = node, device
+        self.schema = CURSOR_SCHEMA
 
     def enrol(self, request: EnrolRequest) -> SignedText:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
@@ -111,7 +130,15 @@ class LocalHub:
     ) -> Page:
         sender = self._sender()
         page = self._call(
-            lambda: self.node.changes(cursor, rows_max=rows_max, sender=sender, seen=seen, acknowledged=acknowledged)
+            lambda: self.node.changes(
+                cursor,
+                rows_max=rows_max,
+                scope=scope_of(sender.role),
+                schema=self.schema,
+                sender=sender,
+                seen=seen,
+                acknowledged=acknowledged,
+            )
         )
         return Page.from_json(json.dumps(page.to_row()))
 
@@ -147,6 +174,10 @@ class LocalHub:
         if found is None or found.revoked:
             raise HubRefused("revoked", status=401, error="revoked")
         return found
+
+    def rejoin(self, held: Rejoin) -> int:
+        sender, said = self._sender(), Rejoin.from_json(json.dumps(held.to_row()))
+        return int(self._call(lambda: self.node.rejoin(said, sender=sender)))
 
     def _call(self, what: Callable[[], Any]) -> Any:
         try:

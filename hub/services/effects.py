@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -34,11 +36,11 @@ from sync.operation import (
     Release,
     Sale,
     SaleReversed,
-    SoldTicket,
     UnknownKind,
 )
 from sync.protocol import ReleaseMessage, Status
 from sync.state import Role
+from tickets.ids import DeviceId, OrderId, TicketId
 from tickets.ids import kid as parse_kid
 from tickets.ids import op_id as parse_op_id
 from tickets.ids import order_id as parse_order_id
@@ -47,6 +49,7 @@ from tickets.life_cycle import TicketState
 
 Outcome = tuple[Status, str]
 ACCEPTED: Outcome = (Status.ACCEPTED, "")
+KEPT = "kept: this hub does not know its kind"
 
 
 def apply(connection: Connection, what: Operation | UnknownKind, *, sender: KnownDevice, now: datetime) -> Outcome:
@@ -74,7 +77,7 @@ def apply(connection: Connection, what: Operation | UnknownKind, *, sender: Know
             ledger.give_back(connection, message, device=sender.device)
             return ACCEPTED
         case UnknownKind():
-            return Status.ACCEPTED, "kept: this hub does not know its kind"
+            return Status.ACCEPTED, KEPT
         case _ as never:
             assert_never(never)
 
@@ -104,71 +107,104 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
     mine = set(connection.scalars(select(selling_key.c.kid).where(selling_key.c.device == sender.device)))
     if any(parse_kid(sold.kid) not in mine for sold in what.tickets):
         return Status.REJECTED, "signed_with_a_key_that_is_not_this_kiosks"
-    order_id, at = parse_order_id(what.order), stamp(datetime.fromisoformat(what.at))
-    connection.execute(
-        insert(order),
-        {
+    order_id = parse_order_id(what.order)
+    ids = [parse_ticket_id(sold.ticket) for sold in what.tickets]
+    rows = sale_rows(what, order_id, ids, device=sender.device)
+    connection.execute(insert(order), rows.order)
+    if rows.lines:
+        connection.execute(insert(order_line), rows.lines)
+    if rows.taxes:
+        connection.execute(insert(order_tax), rows.taxes)
+    paid = payment_row(what.op, order_id, "charge", rows.order["at"], what.paid, what.total_minor, what.currency)
+    connection.execute(insert(payment), paid)
+    _tickets(connection, ids, rows.tickets)
+    return ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class SaleRows:
+    """A sale as the hub's tables hold it, but for its payment."""
+
+    order: dict[str, Any]
+    lines: list[dict[str, Any]]
+    taxes: list[dict[str, Any]]
+    tickets: list[dict[str, Any]]
+
+
+def sale_rows(what: Sale, order_id: OrderId, ids: Sequence[TicketId], *, device: DeviceId) -> SaleRows:
+    """The rows of a sale; `ids` are its tickets', in their order. Raises ValueError for ids that are none."""
+    return SaleRows(
+        order={
             "order": order_id,
-            "device": sender.device,
+            "device": device,
             "number": what.number,
-            "at": at,
+            "at": stamp(datetime.fromisoformat(what.at)),
             "language": what.language,
             "currency": what.currency,
             "total_minor": what.total_minor,
             "state": "paid",
         },
-    )
-    lines = [
-        {
-            "order": order_id,
-            "line": number,
-            "variant": line.variant,
-            "count": line.count,
-            "unit_minor": line.unit_minor,
-            "tax_bp": line.tax_bp,
-            "slot": line.slot,
-        }
-        for number, line in enumerate(what.lines)
-    ]
-    if lines:
-        connection.execute(insert(order_line), lines)
-    taxes = [
-        {"order": order_id, "tax_bp": tax.tax_bp, "gross_minor": tax.gross_minor, "tax_minor": tax.tax_minor}
-        for tax in what.tax
-    ]
-    if taxes:
-        connection.execute(insert(order_tax), taxes)
-    _payment(connection, what.op, order_id, "charge", at, what.paid, what.total_minor, what.currency)
-    _tickets(connection, order_id, what.tickets)
-    return ACCEPTED
-
-
-def _payment(
-    connection: Connection, op: str, order_id: bytes, kind: str, at: str, paid: Paid, amount_minor: int, currency: str
-) -> None:
-    connection.execute(
-        insert(payment),
-        {
-            "op": parse_op_id(op),
-            "order": order_id,
-            "kind": kind,
-            "at": at,
-            "tender": paid.tender,
-            "amount_minor": amount_minor,
-            "currency": currency,
-            "attempt": paid.attempt,
-            "terminal": paid.terminal,
-            "receipt": paid.receipt,
-            "trace": paid.trace,
-            "brand": paid.brand,
-            "masked": paid.masked,
-        },
+        lines=[
+            {
+                "order": order_id,
+                "line": number,
+                "variant": line.variant,
+                "count": line.count,
+                "unit_minor": line.unit_minor,
+                "tax_bp": line.tax_bp,
+                "slot": line.slot,
+            }
+            for number, line in enumerate(what.lines)
+        ],
+        taxes=[
+            {"order": order_id, "tax_bp": tax.tax_bp, "gross_minor": tax.gross_minor, "tax_minor": tax.tax_minor}
+            for tax in what.tax
+        ],
+        tickets=[
+            {
+                "ticket": ticket_id,
+                "state": TicketState.VALID.value,
+                "order": order_id,
+                "line": sold.line,
+                "kid": parse_kid(sold.kid),
+                "variant": sold.variant,
+                "uses": sold.uses,
+                "not_before": sold.not_before,
+                "expires": sold.expires,
+                "language": sold.language,
+                "short_id": sold.short_id,
+                "slot": sold.slot,
+                "book": sold.book,
+                "part": sold.part,
+                "parts": sold.parts,
+            }
+            for ticket_id, sold in zip(ids, what.tickets, strict=True)
+        ],
     )
 
 
-def _tickets(connection: Connection, order_id: bytes, tickets: tuple[SoldTicket, ...]) -> None:
+def payment_row(
+    op: str, order_id: bytes, kind: str, at: str, paid: Paid, amount_minor: int, currency: str
+) -> dict[str, Any]:
+    return {
+        "op": parse_op_id(op),
+        "order": order_id,
+        "kind": kind,
+        "at": at,
+        "tender": paid.tender,
+        "amount_minor": amount_minor,
+        "currency": currency,
+        "attempt": paid.attempt,
+        "terminal": paid.terminal,
+        "receipt": paid.receipt,
+        "trace": paid.trace,
+        "brand": paid.brand,
+        "masked": paid.masked,
+    }
+
+
+def _tickets(connection: Connection, ids: Sequence[TicketId], rows: Sequence[dict[str, Any]]) -> None:
     """The tickets of a sale. A gate may have told of one first; then its row is completed and keeps its state."""
-    ids = [parse_ticket_id(sold.ticket) for sold in tickets]
     there = {
         row.ticket: row.order
         for row in connection.execute(select(ticket.c.ticket, ticket.c.order).where(ticket.c.ticket.in_(ids)))
@@ -176,26 +212,12 @@ def _tickets(connection: Connection, order_id: bytes, tickets: tuple[SoldTicket,
     if any(owner is not None for owner in there.values()):
         raise ValueError("a ticket id that another sale has")
     fresh = []
-    for ticket_id, sold in zip(ids, tickets, strict=True):
-        row: dict[str, Any] = {
-            "order": order_id,
-            "line": sold.line,
-            "kid": parse_kid(sold.kid),
-            "variant": sold.variant,
-            "uses": sold.uses,
-            "not_before": sold.not_before,
-            "expires": sold.expires,
-            "language": sold.language,
-            "short_id": sold.short_id,
-            "slot": sold.slot,
-            "book": sold.book,
-            "part": sold.part,
-            "parts": sold.parts,
-        }
-        if ticket_id in there:
-            connection.execute(update(ticket).where(ticket.c.ticket == ticket_id).values(row))
+    for row in rows:
+        if row["ticket"] in there:
+            kept = {name: value for name, value in row.items() if name not in ("ticket", "state")}
+            connection.execute(update(ticket).where(ticket.c.ticket == row["ticket"]).values(kept))
         else:
-            fresh.append({"ticket": ticket_id, "state": TicketState.VALID, **row})
+            fresh.append(row)
     if fresh:
         connection.execute(insert(ticket), fresh)
     feed.touch(connection, "ticket", ids)
@@ -208,7 +230,8 @@ def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -
         return Status.REJECTED, "no_such_sale"
     connection.execute(update(order).where(order.c.order == order_id).values(state="reversed"))
     at = stamp(datetime.fromisoformat(what.at))
-    _payment(connection, what.op, order_id, "reversal", at, what.proof, -found.total_minor, found.currency)
+    back = payment_row(what.op, order_id, "reversal", at, what.proof, -found.total_minor, found.currency)
+    connection.execute(insert(payment), back)
     taken = connection.scalars(
         select(ticket.c.ticket).where(ticket.c.order == order_id, ticket.c.state == TicketState.VALID)
     ).all()

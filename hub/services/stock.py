@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
-from hub.services import feed, venue
+from hub.database import take_turns
+from hub.services import feed, restore, venue
 from hub.tables import lease, short_block, slot, stamp, ticket
 from sync.protocol import BlockGrant, LeaseAnswer, LeaseRequest, SlotGrant
 from tickets import short_id
@@ -26,8 +27,7 @@ from tickets.short_id import SIX
 BLOCK_SIZE = {6: 1_000, 8: 10_000}
 """How many numbers a block has: a kiosk's busiest day fits into one block of six."""
 POOL = {6: 1_000_000, 8: 100_000_000}
-PRINT_DAYS = 3
-"""On so many business days, that of the grant counted, a kiosk prints from a block of six."""
+PRINT_DAYS = restore.PRINT_DAYS
 REST_DAYS = 3
 """So many business days more it rests before anybody gets it again: sales may still be waiting for a line."""
 
@@ -41,6 +41,8 @@ class _Holder:
 def lend(connection: Connection, wanted: LeaseRequest, *, device: DeviceId, now: datetime) -> LeaseAnswer:
     """Lend as much of what is wanted as there is. Slots that do not exist or are over are not in the answer."""
     who = _Holder(device, wanted.incarnation)
+    if restore.awaited(connection):
+        wanted = _nothing_more(wanted)
     slots = [_lend_slot(connection, name, quantity, who=who, now=now) for name, quantity in wanted.slots]
     for length, count in wanted.blocks:
         _lend_blocks(connection, length, count, who=who, now=now)
@@ -59,6 +61,15 @@ def lend(connection: Connection, wanted: LeaseRequest, *, device: DeviceId, now:
         slots=tuple(item for item in slots if item is not None),
         blocks=tuple(grant for grant in grants if grant.until is None or grant.until > now),
         at=now,
+    )
+
+
+def _nothing_more(wanted: LeaseRequest) -> LeaseRequest:
+    """While a restored hub does not know yet what its kiosks hold, it says what it knows and lends nothing."""
+    return LeaseRequest(
+        wanted.incarnation,
+        slots=tuple((name, 0) for name, _ in wanted.slots),
+        blocks=tuple((length, 0) for length, _ in wanted.blocks),
     )
 
 
@@ -96,6 +107,7 @@ def _lend_slot(connection: Connection, name: str, quantity: int, *, who: _Holder
 
 def _lend_blocks(connection: Connection, length: int, count: int, *, who: _Holder, now: datetime) -> None:
     """Lend blocks until `who` holds `count` in force: new ones while there are any, then those that rested longest."""
+    take_turns(connection, "short blocks")
     day = _business_day(connection)
     mine = connection.execute(select(short_block).where(*_held_by(who), short_block.c.length == length)).all()
     held = sum(length != SIX or _prints_until(day, row) > now for row in mine)

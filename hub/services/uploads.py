@@ -1,11 +1,14 @@
 """Uploads: segments in device order, checked against the chain, kept as they came, their effects applied when answered.
 
 Nothing is dropped: an operation that cannot be read or applied is kept with its reason and answered `rejected`, and the next one
-is not held up by it.
+is not held up by it. A segment is applied in bulk (hub.services.bulk); what is not plain in it goes one by one, each operation in a
+savepoint of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +17,15 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
+from hub.services import bulk
 from hub.services.attention import note_trouble
+from hub.services.bulk import Item
 from hub.services.devices import KnownDevice
 from hub.services.effects import apply
 from hub.tables import chain, operation, stamp
 from sync.chain import ZERO_HASH, Segment, verify
 from sync.errors import MessageError, SegmentError, SyncError
-from sync.operation import UnknownKind, from_body, op_of
+from sync.operation import Operation, UnknownKind, from_body, op_of
 from sync.protocol import Answer, Status
 from tickets.ids import OpId
 
@@ -33,16 +38,31 @@ segment is taken, and the device sends it again.
 """
 
 
-def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
-    """An answer for each operation of a segment, in order.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A segment whose chain and signature hold, and what its operations say."""
 
-    Raises SegmentRefused (not signed by its device), ChainGap (operations are missing before it) and ChainFork (it contradicts what
-    this device said before); then nothing of it is taken.
-    """
+    segment: Segment
+    items: tuple[Item, ...]
+
+
+def read(segment: Segment, *, sender: KnownDevice) -> Read:
+    """All that needs no database, so that nobody waits for it inside a transaction. Raises SegmentRefused (not signed by its device)."""
     try:
         hashes = verify(segment, Ed25519PublicKey.from_public_bytes(sender.identity))
     except SegmentError as error:
         raise SegmentRefused(str(error)) from error
+    rows = enumerate(zip(segment.bodies, hashes, strict=True), segment.first)
+    return Read(segment, tuple([_item(number, body, digest) for number, (body, digest) in rows]))
+
+
+def receive(connection: Connection, given: Read, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
+    """An answer for each operation of a segment, in order.
+
+    Raises ChainGap (operations are missing before it) and ChainFork (it contradicts what this device said before); then nothing of it
+    is taken.
+    """
+    segment = given.segment
     head = connection.execute(
         select(chain.c.seq, chain.c.hash)
         .where(chain.c.device == sender.device, chain.c.incarnation == segment.incarnation)
@@ -54,74 +74,123 @@ def receive(connection: Connection, segment: Segment, *, sender: KnownDevice, no
     if segment.first == seq + 1 and segment.before != at_head:
         raise ChainFork(f"the chain does not go on from operation {segment.incarnation}.{seq}")
     known = _known(connection, sender, segment) if segment.first <= seq else {}
-    answers: list[Answer] = []
-    for offset, (body, digest) in enumerate(zip(segment.bodies, hashes, strict=True)):
-        number = segment.first + offset
-        if number > seq:
-            answers.append(_take(connection, segment, number, body, digest, sender=sender, now=now))
+    answers, fresh = [], []
+    for item in given.items:
+        if item.number > seq:
+            fresh.append(item)
             continue
-        row = known.get(number)
-        if row is None or row.hash != digest:
-            raise ChainFork(f"operation {segment.incarnation}.{number} is not the one that was sent before")
+        row = known.get(item.number)
+        if row is None or row.hash != item.digest:
+            raise ChainFork(f"operation {segment.incarnation}.{item.number} is not the one that was sent before")
         status = Status(row.status)
         again = status if status in (Status.REJECTED, Status.CONFLICT) else Status.DUPLICATE
         answers.append(Answer(OpId(row.op), again, row.reason))
-    if segment.last > seq:
+    if fresh:
+        answers.extend(_take_all(connection, fresh, incarnation=segment.incarnation, sender=sender, now=now))
         _move_head(connection, segment, exists=head is not None)
     return tuple(answers)
 
 
-def _take(
-    connection: Connection,
-    segment: Segment,
-    number: int,
-    body: str,
-    digest: bytes,
-    *,
-    sender: KnownDevice,
-    now: datetime,
-) -> Answer:
-    """Keep one new operation and apply it. Its effects are all there or not at all, whatever happens in them."""
-    kind = "unreadable"
+def _item(number: int, body: str, digest: bytes) -> Item:
     try:
         what = from_body(body)
-        op = op_of(what)
-        kind = what.kind if isinstance(what, UnknownKind) else what.KIND
-        status, reason = Status.ACCEPTED, ""
+        return Item(number, body, digest, what, op_of(what))
+    except MessageError:
+        # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
+        return Item(number, body, digest, None, OpId(digest[:16]))
+
+
+def _take_all(
+    connection: Connection, items: Sequence[Item], *, incarnation: int, sender: KnownDevice, now: datetime
+) -> list[Answer]:
+    """Together; or, where the database or one of them objects, one by one, so that it alone is refused."""
+
+    def one(item: Item) -> Answer:
+        return take_one(connection, item, incarnation=incarnation, sender=sender, now=now)
+
+    if sender.revoked:
+        return [one(item) for item in items]  # nothing of it is applied, and each is told
+    try:
+        with connection.begin_nested():
+            return bulk.take(connection, items, incarnation=incarnation, sender=sender, now=now, one=one)
+    except _REFUSALS:
+        return [one(item) for item in items]
+
+
+def take_one(connection: Connection, item: Item, *, incarnation: int, sender: KnownDevice, now: datetime) -> Answer:
+    """Keep one new operation and apply it. Its effects are all there or not at all, whatever happens in them."""
+    kind, op = "unreadable", item.op
+    if item.what is None:
+        status, reason = Status.REJECTED, _why_unreadable(item.body)
+    else:
+        kind = item.what.kind if isinstance(item.what, UnknownKind) else item.what.KIND
         earlier = connection.execute(select(operation.c.device, operation.c.body).where(operation.c.op == op)).first()
         if earlier is not None:
-            same = earlier.device == sender.device and earlier.body == body
+            same = earlier.device == sender.device and earlier.body == item.body
             status, reason = (Status.DUPLICATE, "") if same else (Status.CONFLICT, "op_id_taken")
         elif sender.revoked:
             status, reason = Status.REJECTED, REVOKED
         else:
-            with connection.begin_nested():
-                status, reason = apply(connection, what, sender=sender, now=now)
-    except MessageError as error:
-        # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
-        op, status, reason = OpId(digest[:16]), Status.REJECTED, _said(error)
-    except _REFUSALS as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        status, reason = Status.REJECTED, f"cannot be applied: {_said(cause)}"[:REASON_CHARS_MAX]
+            status, reason = apply_or_refuse(connection, item.what, sender=sender, now=now)
     connection.execute(
         insert(operation),
         {
             "device": sender.device,
-            "incarnation": segment.incarnation,
-            "seq": number,
+            "incarnation": incarnation,
+            "seq": item.number,
             "op": op,
             "kind": kind,
-            "body": body,
-            "hash": digest,
+            "body": item.body,
+            "hash": item.digest,
             "received_at": stamp(now),
             "status": status,
             "reason": reason,
         },
     )
     if status is Status.REJECTED:
-        detail = f"{segment.incarnation}.{number} {kind}: {reason}"
+        detail = rejection(incarnation, item.number, kind, reason)
         note_trouble(connection, device=sender.device, kind="rejected", detail=detail, now=now)
     return Answer(op, status, reason)
+
+
+def rejection(incarnation: int, number: int, kind: str, reason: str) -> str:
+    """How a rejected operation is told to people."""
+    return f"{incarnation}.{number} {kind}: {reason}"
+
+
+def apply_or_refuse(
+    connection: Connection, what: Operation | UnknownKind, *, sender: KnownDevice, now: datetime
+) -> tuple[Status, str]:
+    """The answer to one operation; where it cannot be applied, nothing of it is. A row that another transaction was quicker to insert is
+    no fault of the operation: it is tried once more, with that row in sight.
+    """
+    for last in (False, True):
+        try:
+            with connection.begin_nested():
+                status, reason = apply(connection, what, sender=sender, now=now)
+                if status is not Status.REJECTED:
+                    return status, reason
+                raise _Refused(reason)
+        except _Refused as error:
+            return Status.REJECTED, str(error)
+        except _REFUSALS as error:
+            if isinstance(error, IntegrityError) and not last:
+                continue
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            return Status.REJECTED, f"cannot be applied: {_said(cause)}"[:REASON_CHARS_MAX]
+    raise AssertionError("the second try has an answer")
+
+
+class _Refused(Exception):
+    """Takes back what was done before the refusal."""
+
+
+def _why_unreadable(body: str) -> str:
+    try:
+        from_body(body)
+    except MessageError as error:
+        return _said(error)
+    raise AssertionError("an operation that was unreadable is readable")
 
 
 def _said(error: object) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from hub.errors import VenueMissing
 from hub.services import feed
 from hub.services.venue import CATALOGUE
-from hub.tables import device, document, order, selling_key, slot, ticket, used
+from hub.tables import device, document, order, revised_answer, selling_key, slot, ticket, used
 from hub.venue.tables import relay_segment
 from sync import arbiter, certificate
 from sync.errors import MessageError
@@ -36,7 +36,15 @@ def take(connection: Connection, page: Page, *, hub_key: bytes) -> list[str]:
     wrong: list[str] = []
     by_name = {part.table: part for part in page.tables}
     try:
-        for name in ("document", "device", "key", "slot", "ticket", "used"):  # what is leaned upon comes first
+        for name in (
+            "document",
+            "device",
+            "key",
+            "slot",
+            "answer",
+            "ticket",
+            "used",
+        ):  # what is leaned upon comes first
             if name not in by_name:
                 continue
             part = by_name[name]
@@ -49,6 +57,8 @@ def take(connection: Connection, page: Page, *, hub_key: bytes) -> list[str]:
                     wrong += _keys(connection, part, hub_key)
                 case "slot":
                     _slots(connection, part)
+                case "answer":
+                    _answers(connection, part)
                 case "ticket":
                     _tickets(connection, part)
                 case _:
@@ -146,6 +156,17 @@ def _slots(connection: Connection, part: TableRows) -> None:
     if part.deletes:
         connection.execute(delete(slot).where(slot.c.slot.in_(part.deletes)))
     feed.touch(connection, "slot", [str(row["slot"]) for row in part.as_mappings()] + list(part.deletes))
+
+
+def _answers(connection: Connection, part: TableRows) -> None:
+    """What people ruled at the hub on operations that were refused: for the devices, as it came."""
+    ops = []
+    for row in part.as_mappings():
+        op = bytes.fromhex(row["op"])
+        _put(connection, revised_answer, "op", {"op": op} | {name: row[name] for name in ("status", "reason", "at")})
+        ops.append(op)
+    gone = _remove(connection, revised_answer, revised_answer.c.op, part.deletes)
+    feed.touch(connection, "answer", [*ops, *gone])
 
 
 def _tickets(connection: Connection, part: TableRows) -> None:

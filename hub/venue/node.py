@@ -7,27 +7,30 @@ claims only while the hub's newest statement names it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from hub import tables
-from hub.errors import ChainFork, ChainGap, NotAllowed
+from hub.errors import ChainFork, ChainGap, CursorGone, NotAllowed, Unreported
 from hub.node import HubNode
 from hub.services import attention, feed, uploads
 from hub.services.devices import KnownDevice
 from hub.venue import follow, relay, standing
 from hub.venue.errors import Behind, HubAway, NotTheArbiter
 from hub.venue.upstream import Upstream
-from sync import arbiter
+from sync import arbiter, tls
 from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
+    CURSOR_SCHEMA,
+    SCOPE,
     Acknowledged,
     Answer,
     Cursor,
@@ -37,6 +40,7 @@ from sync.protocol import (
     LeaseRequest,
     OnBehalf,
     Page,
+    Rejoin,
     Relayed,
     SignedText,
     Telemetry,
@@ -63,7 +67,11 @@ class Pulled:
 
 
 class VenueNode(HubNode):
-    """Methods may be called from any thread; `pull` from one, `push` from one. `upstream` is for calls in a device's name."""
+    """Methods may be called from any thread; `pull` from one, `push` from one. `upstream` is for calls in a device's name. The database is a
+    SQLite file: places in this node's own feed are plain numbers (hub.venue.standing).
+    """
+
+    asks_upstream = True
 
     def __init__(
         self,
@@ -79,6 +87,10 @@ class VenueNode(HubNode):
         self.public = identity.hub_key
         self.identity = identity
         self.upstream = upstream
+        self.on_pins: Callable[[str], None] = lambda _: None
+        """Gets the hub's newest statement about its TLS keys, unchecked."""
+        self.tls_pin: bytes | None = None
+        """SHA-256 of the TLS key that this node serves with: what the arbiter's statement has to name."""
         self.to_relay = threading.Event()
         self.hub_heard_at: datetime | None = None
         self.hub_there = True
@@ -101,6 +113,8 @@ class VenueNode(HubNode):
         cursor: str | None,
         *,
         rows_max: int,
+        scope: str = SCOPE,
+        schema: int = CURSOR_SCHEMA,
         sender: KnownDevice | None = None,
         seen: str | None = None,
         acknowledged: Acknowledged | None = None,
@@ -111,14 +125,25 @@ class VenueNode(HubNode):
             if seen is not None and standing.is_behind(connection, seen):
                 raise Behind("this node has less of the hub than you")
             if cursor is None and seen is not None:
-                cursor = Cursor(feed.epoch(connection), standing.start_for(connection, seen)).encode()
-            page = feed.page(connection, cursor, rows_max=rows_max, now=self.clock.now_utc())
+                cursor = self._goes_on(connection, seen, scope=scope, schema=feed.served_schema(schema))
+            # No checksum: what was made here is not the hub's yet, and what a device has from the hub may not be here.
+            now = self.clock.now_utc()
+            page = feed.page(connection, cursor, rows_max=rows_max, now=now, scope=scope, schema=schema)
             held: Acknowledged | None = None
             answers: tuple[Answer, ...] = ()
             if sender is not None and acknowledged is not None:
                 held, answers = relay.acknowledged(connection, sender.device, acknowledged)
-            hub = standing.shown(connection, scope=Cursor.decode(page.cursor).scope)
+            hub = standing.shown(connection, scope=scope)
         return replace(page, relay=Relayed(hub, held, answers, self.hub_heard_at))
+
+    def _goes_on(self, connection: Connection, seen: str, *, scope: str, schema: int) -> str:
+        """This feed's cursor for a device that stands at `seen` in the hub's. Raises CursorGone where deletions that it may have missed are
+        forgotten here: then it begins anew.
+        """
+        start = standing.start_for(connection, seen)
+        if start == 0 and feed.cursor_floor(connection) > feed.START:
+            raise CursorGone("what was deleted since then is forgotten; start again without a cursor")
+        return Cursor(feed.epoch(connection), start, scope=scope, schema=schema).encode()
 
     def operations(
         self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None
@@ -133,15 +158,15 @@ class VenueNode(HubNode):
         missing = self._gaps.get(where)
         if missing is not None and segment.first > missing + 1:
             raise ChainGap(f"the hub misses operations from {missing + 1} on", known_seq=missing)
-        now = self.clock.now_utc()
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
         try:
-            answers = self._receive(segment, sender=sender, now=now)
+            answers = self._receive(given, sender=sender, now=now)
         except (ChainGap, ChainFork) as error:
             if not self._adopt(sender.device):
                 self._note(sender.device, error, now=now)
                 raise
             try:
-                answers = self._receive(segment, sender=sender, now=now)
+                answers = self._receive(given, sender=sender, now=now)
             except (ChainGap, ChainFork) as again:
                 self._note(sender.device, again, now=now)
                 raise
@@ -149,13 +174,16 @@ class VenueNode(HubNode):
         self.to_relay.set()
         return answers
 
-    def _receive(self, segment: Segment, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
-        with self.write() as connection:
+    def _receive(self, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
+        def work(connection: Connection) -> tuple[Answer, ...]:
             position = feed.position(connection)
-            relay.fill(connection, segment, sender=sender, now=now)
-            answers = uploads.receive(connection, segment, sender=sender, now=now)
-            relay.keep(connection, segment, position=position, now=now)
-        return answers
+            relay.fill(connection, given, sender=sender, now=now)
+            answers = uploads.receive(connection, given, sender=sender, now=now)
+            relay.keep(connection, given.segment, position=position, now=now)
+            return answers
+
+        with self._turn:
+            return self.transact(work)
 
     def _note(self, device: DeviceId, error: ChainGap | ChainFork, *, now: datetime) -> None:
         with self.write() as connection:
@@ -196,7 +224,37 @@ class VenueNode(HubNode):
         except HubUnreachable as error:
             raise HubAway("the hub lends, and it cannot be reached") from error
         except HubRefused as error:
+            if error.error == Unreported.error:
+                raise Unreported(str(error)) from error
             raise NotAllowed(str(error)) from error
+
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice, carried: OnBehalf | None = None) -> int:
+        """The hub was restored, and a device says what it holds: handed on, for the hub alone lends. What the hub lost of its operations
+        goes up from here where it is stored here; else the device is told from where to send. Raises HubAway while there is no line.
+        """
+        if carried is not None:
+            raise NotAllowed("a device speaks for itself here")
+        if not self.hub_there:
+            raise HubAway("the hub must hear of this, and it cannot be reached")
+        try:
+            with self._upstream_lock:
+                known = self.upstream.rejoin_for(sender.device, held, at=self.clock.now_utc())
+        except HubUnreachable as error:
+            raise HubAway("the hub must hear of this, and it cannot be reached") from error
+        except HubRefused as error:
+            raise NotAllowed(str(error)) from error
+
+        def take(connection: Connection) -> int:
+            connection.execute(delete(tables.unreported).where(tables.unreported.c.device == sender.device))
+            chain = (sender.device, held.incarnation)
+            if known < held.acknowledged and relay.reaches(connection, *chain, after=known, until=held.acknowledged):
+                relay.go_back(connection, *chain, known_seq=known)
+                return held.acknowledged
+            return known
+
+        done = self.transact(take)
+        self.to_relay.set()
+        return done
 
     def statement(self, connection: Connection) -> Arbiter | None:
         """The newest statement of the hub about the arbiter that has come here."""
@@ -238,10 +296,20 @@ class VenueNode(HubNode):
             restored = standing.move(connection, page.cursor)
             if restored:
                 relay.ask_all_again(connection)
+        self._after(page)
         if restored:
             self.to_relay.set()
         rows = sum(len(part.rows) + len(part.deletes) for part in page.tables)
         return Pulled(rows, page.more, tuple(left_out), restored)
+
+    def _after(self, page: Page) -> None:
+        """What is kept beside the tables: who was shut out holds at once, and the hub's TLS keys go where its lines find them."""
+        for part in page.tables:
+            for row in part.as_mappings():
+                if part.table == "device":
+                    self.senders.forget(DeviceId(bytes.fromhex(row["device"])))
+                elif part.table == "document" and row["name"] == tls.DOCUMENT:
+                    self.on_pins(str(row["text"]))
 
     def push(self, hub: Upstream) -> int:
         """Hand on the next segment of each chain. How many operations the hub answered. Raises HubUnreachable."""
@@ -274,7 +342,7 @@ class VenueNode(HubNode):
         """The earlier segment from which to go on, where the hub misses something that is here; else the chain stands still and is told."""
         if refused.error == ChainGap.error and refused.known_seq is not None and refused.known_seq + 1 < segment.first:
             with self.write() as connection:
-                if relay.go_back(connection, segment, known_seq=refused.known_seq):
+                if relay.go_back(connection, segment.device, segment.incarnation, known_seq=refused.known_seq):
                     waiting = relay.waiting(connection)
                     return next((item for item in waiting if item.segment.device == segment.device), None)
             self._gaps[where] = refused.known_seq  # the device still has it, and is asked for it when it comes next
@@ -304,7 +372,17 @@ class VenueNode(HubNode):
                 hub.telemetry_for(DeviceId(row.device), message, at=datetime.fromisoformat(row.received_at))
             except (HubRefused, MessageError) as error:
                 log.warning("telemetry_not_relayed", error=str(error))
+                if isinstance(error, HubRefused) and error.error == Unreported.error:
+                    self._ask_what_it_holds(DeviceId(row.device))
+                    continue
             self._told[row.device] = row.received_at
+
+    def _ask_what_it_holds(self, device: DeviceId) -> None:
+        """The hub was restored and waits for this device's word: its next report here is answered `unreported`, as the hub would."""
+        with self.write() as connection:
+            asked = select(tables.unreported.c.device).where(tables.unreported.c.device == device)
+            if connection.execute(asked).first() is None:
+                connection.execute(insert(tables.unreported), {"device": device})
 
     def waiting(self) -> int:
         """How many operations are here that the hub has not answered."""

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from hub.errors import SegmentRefused
 from hub.services.devices import KnownDevice
-from hub.services.uploads import REASON_CHARS_MAX
+from hub.services.uploads import REASON_CHARS_MAX, Read
 from hub.tables import chain, operation, stamp
 from hub.venue.tables import relay_answer, relay_segment
-from sync.chain import Segment, verify
-from sync.errors import MessageError, SegmentError
-from sync.operation import UnknownKind, from_body, op_of
+from sync.chain import Segment
+from sync.operation import UnknownKind
 from sync.protocol import Acknowledged, Answer, Head, Status
 from tickets.ids import DeviceId, OpId
 
@@ -157,9 +153,20 @@ def answered(connection: Connection, segment: Segment, answers: tuple[Answer, ..
         )
 
 
-def go_back(connection: Connection, segment: Segment, *, known_seq: int) -> bool:
+def reaches(connection: Connection, device: DeviceId, incarnation: int, *, after: int, until: int) -> bool:
+    """Whether segments without a gap are stored here from the operation after `after` to `until` at least."""
+    mine = (relay_segment.c.device == device, relay_segment.c.incarnation == incarnation)
+    query = select(relay_segment.c.first, relay_segment.c.last).where(*mine, relay_segment.c.last > after)
+    for row in connection.execute(query.order_by(relay_segment.c.first)):
+        if row.first > after + 1:
+            break
+        after = max(after, row.last)
+    return after >= until
+
+
+def go_back(connection: Connection, device: DeviceId, incarnation: int, *, known_seq: int) -> bool:
     """The hub has this chain only up to `known_seq`: send again from there. False where no stored segment starts there."""
-    mine = (relay_segment.c.device == segment.device, relay_segment.c.incarnation == segment.incarnation)
+    mine = (relay_segment.c.device == device, relay_segment.c.incarnation == incarnation)
     start = select(relay_segment.c.first).where(*mine, relay_segment.c.first == known_seq + 1)
     if connection.scalar(start) is None:
         return False
@@ -236,10 +243,11 @@ def adopt(connection: Connection, device: DeviceId, heads: tuple[Head, ...]) -> 
     return moved
 
 
-def fill(connection: Connection, segment: Segment, *, sender: KnownDevice, now: datetime) -> None:
+def fill(connection: Connection, given: Read, *, sender: KnownDevice, now: datetime) -> None:
     """Keep operations of a segment that the chain's head covers but that are not here, because the head was taken over from the hub.
-    Their effects are the hub's and come with its feed. Raises SegmentRefused.
+    Their effects are the hub's and come with its feed.
     """
+    segment = given.segment
     mine = (operation.c.device == sender.device, operation.c.incarnation == segment.incarnation)
     head = connection.execute(
         select(chain.c.seq, chain.c.hash).where(
@@ -255,30 +263,27 @@ def fill(connection: Connection, segment: Segment, *, sender: KnownDevice, now: 
     missing = [number for number in covered if number not in there]
     if not missing:
         return
-    try:
-        hashes = verify(segment, Ed25519PublicKey.from_public_bytes(sender.identity))
-    except (SegmentError, InvalidSignature) as error:
-        raise SegmentRefused(str(error)) from error
-    if segment.last >= head.seq and hashes[head.seq - segment.first] != head.hash:
+    if segment.last >= head.seq and given.items[head.seq - segment.first].digest != head.hash:
         return  # another history than the hub's: left to the ordinary path, which calls it a fork
     rows = []
     for number in missing:
-        body, digest = segment.bodies[number - segment.first], hashes[number - segment.first]
-        op, kind = OpId(digest[:16]), "unreadable"
-        try:
-            what = from_body(body)
-            op, kind = op_of(what), what.kind if isinstance(what, UnknownKind) else what.KIND
-        except MessageError:
-            pass
+        item = given.items[number - segment.first]
+        match item.what:
+            case None:
+                kind = "unreadable"
+            case UnknownKind():
+                kind = item.what.kind
+            case _:
+                kind = item.what.KIND
         rows.append(
             {
                 "device": sender.device,
                 "incarnation": segment.incarnation,
                 "seq": number,
-                "op": op,
+                "op": item.op,
                 "kind": kind,
-                "body": body,
-                "hash": digest,
+                "body": item.body,
+                "hash": item.digest,
                 "received_at": stamp(now),
                 "status": Status.ACCEPTED,
                 "reason": "the hub had it first"[:REASON_CHARS_MAX],

@@ -2,10 +2,13 @@
 
 The hub's cursor is kept with the rows that it stands for, in one transaction. A *mark* says at which place of the node's own feed it
 was taken: whoever has everything of the hub up to the mark's cursor lacks only what this feed got after the mark's position, and what
-was made here and has not come back from the hub yet.
+was made here and has not come back from the hub yet. The hub's places are (transaction, number), because it may stand on PostgreSQL; this
+node's own are numbers, because it never does.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -52,7 +55,7 @@ def shown(connection: Connection, *, scope: str) -> str | None:
     if text is None:
         return None
     held = Cursor.decode(text)
-    return Cursor(held.epoch, held.position, scope).encode()
+    return replace(held, scope=scope).encode()
 
 
 def is_behind(connection: Connection, seen: str) -> bool:
@@ -62,7 +65,7 @@ def is_behind(connection: Connection, seen: str) -> bool:
         return True
     here, theirs = Cursor.decode(text), Cursor.decode(seen)
     if here.epoch == theirs.epoch:
-        return here.position < theirs.position
+        return here.place < theirs.place
     return theirs.epoch not in _epochs(connection)
 
 
@@ -74,7 +77,7 @@ def start_for(connection: Connection, seen: str) -> int:
         held = Cursor.decode(row.cursor)
         if held.epoch != theirs.epoch:
             break  # from before a restore: their places say nothing about each other
-        if held.position <= theirs.position:
+        if held.place <= theirs.place:
             start = int(row.position)
             break
     waiting = connection.scalar(select(func.min(relay_segment.c.position)).where(relay_segment.c.relayed_at.is_(None)))

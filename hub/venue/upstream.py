@@ -15,9 +15,11 @@ from sync.protocol import (
     LeaseRequest,
     OnBehalf,
     Page,
+    Rejoin,
     Telemetry,
     answers_from_json,
     heads_from_json,
+    known_from_json,
     segment_to_row,
 )
 from tickets.ids import DeviceId
@@ -40,6 +42,10 @@ class Upstream(Protocol):
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None: ...
 
+    def rejoin_for(self, device: DeviceId, held: Rejoin, *, at: datetime) -> int:
+        """Tell a restored hub what a device holds; the last of its operations that the hub has."""
+        ...
+
 
 class HttpUpstream(HttpHub):
     """A hub over HTTP, as its venue node calls it."""
@@ -57,6 +63,9 @@ class HttpUpstream(HttpHub):
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None:
         self._send("POST", protocol.TELEMETRY, _carried(telemetry.to_row(), device, at))
+
+    def rejoin_for(self, device: DeviceId, held: Rejoin, *, at: datetime) -> int:
+        return parsed(known_from_json, self._send("POST", protocol.REJOIN, _carried(held.to_row(), device, at)))
 
 
 def _carried(row: dict[str, Any], device: DeviceId, received_at: datetime) -> dict[str, Any]:

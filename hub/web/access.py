@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope
 
 from hub.errors import BadRequest, HubError, NotAllowed
 from hub.node import HubNode
 from hub.services import accounts
 from hub.services.accounts import Session
 from hub.services.devices import KnownDevice
+from hub.web.allowance import Allowance
+from hub.web.lanes import Lanes
 from sync import hop
 from sync.protocol import REQUEST_BYTES_MAX
 from sync.state import Role
@@ -69,12 +72,19 @@ class FromDevice(Access):
         self.revoked_too = revoked_too
 
     async def __call__(self, request: Request) -> DeviceCall:
-        body = await bounded_body(request)
-        sent = hop.Message(method=request.method, url=str(request.url), headers=_headers(request))
-        sender = await run_in_threadpool(node_of(request).authenticate, sent, body, revoked_too=self.revoked_too)
+        body = await bounded_body(request.receive)
+        state = request.app.state
+        return DeviceCall(await self.sender(request.scope, body, state.node, state.lanes, state.allowance), body)
+
+    async def sender(self, scope: Scope, body: bytes, node: HubNode, lanes: Lanes, allowance: Allowance) -> KnownDevice:
+        """Who signed this request, if they may call this and have not called too often. Raises HopError, NotAllowed, TooMany."""
+        claimed = _claimed(scope, body)
+        known = node.senders.held(claimed.device) or await lanes.read(lambda: node.senders.look(claimed.device))
+        sender = node.admit(claimed, known, revoked_too=self.revoked_too)
+        allowance.take(sender)
         if sender.role not in self.roles:
             raise NotAllowed(f"a {sender.role} may not call this")
-        return DeviceCall(sender, body)
+        return sender
 
 
 class FromOffice(Access):
@@ -99,6 +109,11 @@ def node_of(request: Request) -> HubNode:
     return node
 
 
+def lanes_of(request: Request) -> Lanes:
+    lanes: Lanes = request.app.state.lanes
+    return lanes
+
+
 def find_session(request: Request) -> Session | None:
     token = request.cookies.get(SESSION_COOKIE)
     if not token:
@@ -115,15 +130,25 @@ def same_origin(request: Request) -> None:
         raise NotAllowed("a form of another site")
 
 
-async def bounded_body(request: Request) -> bytes:
+async def bounded_body(receive: Receive) -> bytes:
     """The whole body, REQUEST_BYTES_MAX at most."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > REQUEST_BYTES_MAX:
+            raise TooLarge(f"at most {REQUEST_BYTES_MAX} bytes are allowed")
+        return body
     chunks, size = [], 0
-    async for chunk in request.stream():
+    while message["type"] == "http.request":
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > REQUEST_BYTES_MAX:
             raise TooLarge(f"at most {REQUEST_BYTES_MAX} bytes are allowed")
         chunks.append(chunk)
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+    raise BadRequest("the request was cut off")
 
 
 class TooLarge(BadRequest):
@@ -137,14 +162,42 @@ async def form_of(request: Request) -> Mapping[str, str]:
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-def _headers(request: Request) -> dict[str, str]:
-    """Field lines of one name are joined, as RFC 9421 2.1 has it."""
-    result: dict[str, str] = {}
-    for name, value in request.headers.items():
-        result[name] = f"{result[name]}, {value}" if name in result else value
-    return result
+_SINGLE = {b"host", b"content-digest", b"signature-input", b"signature"}
+
+
+def _claimed(scope: Scope, body: bytes) -> hop.Claimed:
+    """Read a request's signature out of what came over the wire, byte for byte. A field that decides must stand there once."""
+    found: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in _SINGLE:
+            if name in found:
+                raise hop.HopError("signature", f"{name.decode()} stands there twice")
+            found[name] = value.decode("latin-1")
+    if b"signature-input" not in found:
+        raise hop.HopError("unsigned", "a signature of a device is expected")
+    target = hop.Target(
+        method=scope["method"],
+        authority=hop.authority(found.get(b"host", ""), tls=scope["scheme"] == "https"),
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+    )
+    return hop.read(
+        target,
+        body,
+        digest=found.get(b"content-digest"),
+        signature_input=found.get(b"signature-input"),
+        signature=found.get(b"signature"),
+    )
 
 
 def access_of(route: Any) -> list[Access]:
     """The markers of a route, for the test that walks them all."""
+    if isinstance(getattr(route, "endpoint", None), Marked):
+        return [route.endpoint.access]
     return [part.call for part in route.dependant.dependencies if isinstance(part.call, Access)]
+
+
+class Marked:
+    """An endpoint that looks at who calls by itself and not through FastAPI's dependencies."""
+
+    access: Access

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.datastructures import MutableHeaders
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import ChainGap, HubError
+from hub.database import is_postgresql
+from hub.errors import HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import office_routes, sync_routes
+from hub.web import chores, office_routes, sync_routes
 from hub.web.access import SignInFirst
+from hub.web.across import AcrossWorkers
+from hub.web.allowance import Allowance
+from hub.web.hot import refusal
+from hub.web.lanes import Lanes
 from hub.web.wakeup import Wakeup
-from sync.client import TIME_HEADER
+from sync.client import NONCE_HEADER, TIME_HEADER
 from sync.errors import MessageError
 from sync.hop import HopError
 from sync.protocol import Problem
@@ -33,6 +36,9 @@ from sync.service import notify
 log = structlog.get_logger()
 
 BEAT_S = 15.0
+POSTGRESQL_WRITERS = 8
+NODE_WRITERS = 3
+"""A venue node that takes in a strange chain asks its hub first: claims go on beside it."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -46,28 +52,52 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(node: HubNode, *, office: bool = True) -> FastAPI:
-    """The application around one node; a venue node has no office. There is no documentation endpoint: docs/protocol.md is the
-    documentation.
-    """
+def create_app(node: HubNode, *, office: bool = True, on_beat: Callable[[], None] = notify.alive) -> FastAPI:
+    """The application around one node; a venue node has no office. `on_beat` is called every BEAT_S seconds while loop and database work."""
     wakeup = Wakeup()
     node.on_change = wakeup.ring
+    writers = POSTGRESQL_WRITERS if is_postgresql(node.engine) else 1
+    if node.asks_upstream:
+        writers = max(writers, NODE_WRITERS)
+    lanes = Lanes(writers=writers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         wakeup.attach()
-        beat = asyncio.create_task(_beat(node))
+        across = AcrossWorkers(node.engine, wakeup.ring) if is_postgresql(node.engine) else None
+        if across is not None:
+            across.start()
+
+            def everywhere(here: Callable[[], None] = wakeup.ring, there: Callable[[], None] = across.tell) -> None:
+                here()
+                there()
+
+            node.on_change = everywhere
+        tasks = [
+            asyncio.create_task(_beat(node, lanes, on_beat)),
+            asyncio.create_task(wakeup.watch(lambda: _look(node, lanes))),
+            asyncio.create_task(chores.run(node)),
+        ]
         yield
-        beat.cancel()
+        for task in tasks:
+            task.cancel()
+        node.on_change = wakeup.ring
+        if across is not None:
+            await asyncio.get_running_loop().run_in_executor(None, across.stop)
+        await asyncio.get_running_loop().run_in_executor(None, lanes.stop)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
+    app.state.lanes, app.state.allowance = lanes, Allowance(node.clock)
+    every_answer = _every_answer(node, SECURITY_HEADERS)
+    app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
+    app.router.routes.extend(sync_routes.HOT)
     if office:
         app.include_router(office_routes.router)
         app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-    app.add_middleware(_Headers, node=node)
+    app.add_middleware(_Front, every_answer=every_answer, hot={route.path: route for route in sync_routes.HOT})
     app.add_exception_handler(HubError, _refused)
     app.add_exception_handler(HopError, _refused)
     app.add_exception_handler(MessageError, _refused)
@@ -76,48 +106,74 @@ def create_app(node: HubNode, *, office: bool = True) -> FastAPI:
     return app
 
 
-async def _beat(node: HubNode) -> None:
-    """Tell the supervisor that this hub answers: its loop turns and its database reads."""
+async def _look(node: HubNode, lanes: Lanes) -> int | None:
+    """The feed's newest number, None while the database does not answer."""
+    try:
+        return await lanes.read(node.look)
+    except (DBAPIError, PoolTimeout):
+        return None
+
+
+async def _beat(node: HubNode, lanes: Lanes, on_beat: Callable[[], None]) -> None:
+    """Tell whoever watches over this process that it works: its loop turns and its database reads."""
     while True:
-        with contextlib.suppress(DBAPIError, PoolTimeout):
-            await run_in_threadpool(node.look)
-            notify.alive()
+        if await _look(node, lanes) is not None:
+            on_beat()
         await asyncio.sleep(BEAT_S)
 
 
-class _Headers:
-    """The security headers and the hub's clock on every answer."""
+def _every_answer(node: HubNode, security: Mapping[str, str]) -> Callable[[], list[tuple[bytes, bytes]]]:
+    """The header fields that every answer has: security, the hub's clock, the nonce to sign the next request over."""
+    fixed = [(name.lower().encode(), value.encode()) for name, value in security.items()]
+    fixed.append((b"cache-control", b"no-store"))
+    time_name, nonce_name = TIME_HEADER.lower().encode(), NONCE_HEADER.encode()
 
-    def __init__(self, app: ASGIApp, node: HubNode) -> None:
-        self._app, self._node = app, node
+    def fields() -> list[tuple[bytes, bytes]]:
+        now = node.clock.now_utc()
+        return [
+            *fixed,
+            (time_name, str(int(now.timestamp() * 1000)).encode()),
+            (nonce_name, node.nonces.current(now).encode()),
+        ]
+
+    return fields
+
+
+class _Front:
+    """Before everything else: the hot calls to their endpoints, the header fields of every answer to all others."""
+
+    def __init__(
+        self, app: ASGIApp, every_answer: Callable[[], list[tuple[bytes, bytes]]], hot: Mapping[str, Route]
+    ) -> None:
+        self._app, self._every_answer = app, every_answer
+        self._hot: dict[str, ASGIApp] = {path: route.app for path, route in hot.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] == "POST" and (call := self._hot.get(scope["path"])) is not None:
+            await call(scope, receive, send)
+            return
+        static = scope["path"].startswith("/static/")
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
-                headers[TIME_HEADER] = str(int(self._node.clock.now_utc().timestamp() * 1000))
-                if not scope["path"].startswith("/static/"):
-                    headers["Cache-Control"] = "no-store"
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *(field for field in self._every_answer() if not (static and field[0] == b"cache-control")),
+                ]
             await send(message)
 
-        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+        await self._app(scope, receive, with_headers)
 
 
 def _refused(request: Request, error: Exception) -> Response:
     """Our own no, as the protocol's JSON for devices and as a page for people."""
-    known_seq = None
-    match error:
-        case HopError():
-            status, word = 503 if error.error == "busy" else 401, error.error
-        case HubError():
-            status, word = error.status, error.error
-            known_seq = error.known_seq if isinstance(error, ChainGap) else None
-        case _:
-            status, word = 400, "message"
+    status, row, more = refusal(error, path=request.url.path)
     if request.url.path.startswith("/v1/"):
-        log.info("refused", path=request.url.path, status=status, error=word)
-        return JSONResponse(Problem(word, str(error), known_seq).to_row(), status_code=status)
+        headers = {name.decode(): value.decode() for name, value in more}
+        return JSONResponse(row, status_code=status, headers=headers)
     if isinstance(error, SignInFirst) and request.method == "GET":
         return RedirectResponse("/sign-in", status_code=303)
     return office_routes.problem_page(request, status=status, detail=str(error))

@@ -12,13 +12,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hub.errors import NotFound
 from hub.node import HubNode
-from hub.services import accounts, tickets, venue
+from hub.services import accounts, resolve, tickets, venue
 from hub.services.accounts import Session, SignInLimit
 from hub.services.today import today
 from hub.web.access import SESSION_COOKIE, Anyone, FromOffice, find_session, form_of, node_of, same_origin
 from hub.web.view import View, page
 from hub.web.words import LANGUAGES
-from tickets.ids import TicketId
+from tickets.ids import OpId, TicketId
+from tickets.ids import op_id as parse_op_id
 from tickets.ids import ticket_id as parse_ticket_id
 from tickets.language import Language
 from tickets.short_id import ShortIdError
@@ -180,6 +181,41 @@ async def cancel(request: Request, ticket: str, who: Office) -> Response:
     reason = form.get("reason", "")
     await run_in_threadpool(lambda: node_of(request).cancel_ticket(ticket_id, by=who.account, reason=reason))
     return RedirectResponse(f"/tickets/{ticket_id.hex()}", status_code=303)
+
+
+@router.get("/operations")
+async def operations_page(request: Request, who: Office) -> Response:
+    """What devices sent and the hub could not apply, or that contradicts something: to be settled or tried again."""
+
+    def render() -> str:
+        view = _view(request)
+        with node_of(request).read() as connection:
+            open_ones, done = resolve.unsettled(connection), resolve.settled(connection)
+        return page("operations.html", view, open=open_ones, done=done, who=who, here="operations")
+
+    return HTMLResponse(await run_in_threadpool(render))
+
+
+@router.post("/operations/{op}/settle")
+async def settle_operation(request: Request, op: str, who: Office) -> Response:
+    form, op_id = await form_of(request), _op_id(op)
+    because = form.get("because", "")
+    await run_in_threadpool(lambda: node_of(request).settle_operation(op_id, by=who.account, because=because))
+    return RedirectResponse("/operations", status_code=303)
+
+
+@router.post("/operations/{op}/retry")
+async def retry_operation(request: Request, op: str, who: Office) -> Response:
+    op_id = _op_id(op)
+    await run_in_threadpool(lambda: node_of(request).retry_operation(op_id, by=who.account))
+    return RedirectResponse("/operations", status_code=303)
+
+
+def _op_id(text: str) -> OpId:
+    try:
+        return parse_op_id(text)
+    except ValueError as error:
+        raise NotFound("no such operation") from error
 
 
 def problem_page(request: Request, *, status: int, detail: str) -> Response:

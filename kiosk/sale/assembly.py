@@ -25,8 +25,8 @@ from sync.errors import JournalBroken, NotEnrolled
 from sync.journal import open_journal
 from sync.service.health import Board, Health, State
 from sync.state import StateDir
-from tickets.clock import SystemClock
-from tickets.ids import Kid
+from tickets.clock import Clock, SystemClock
+from tickets.ids import Kid, RandomBytes
 
 log = structlog.get_logger()
 
@@ -54,16 +54,23 @@ class Closed:
         return
 
 
-def build(*, state_dir: Path, run_dir: Path, terminal: Terminal) -> Engine:
+def build(
+    *,
+    state_dir: Path,
+    run_dir: Path,
+    terminal: Terminal,
+    clock: Clock | None = None,
+    random_bytes: RandomBytes = os.urandom,
+) -> Engine:
     """The engine of the device in `state_dir`. A journal whose chain fails, or a device that is not enrolled, gives one that only
     says so: nothing may be sold that could not be kept on record.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     board = Board(run_dir / "health.db")
     state = StateDir(state_dir)
     try:
         identity = state.identity()
-        journal = open_journal(state, clock=clock, random_bytes=os.urandom)
+        journal = open_journal(state, clock=clock, random_bytes=random_bytes)
     except (JournalBroken, NotEnrolled) as error:
         log.error("kiosk_cannot_sell", code=error.code, why=str(error))  # noqa: TRY400 one line is what a technician needs
         broken = isinstance(error, JournalBroken)
@@ -91,7 +98,8 @@ def build(*, state_dir: Path, run_dir: Path, terminal: Terminal) -> Engine:
             raise NotReady("catalogue")
         return Papers(catalogue=catalogue, device={"ja": identity.label, "en": identity.label})
 
-    ledger = Ledger(journal, label=identity.label, boot=os.urandom(8).hex(), clock=clock, random_bytes=os.urandom)
+    boot = random_bytes(8).hex()
+    ledger = Ledger(journal, label=identity.label, boot=boot, clock=clock, random_bytes=random_bytes)
     return SaleEngine(
         ledger=ledger,
         terminal=terminal,
@@ -101,5 +109,5 @@ def build(*, state_dir: Path, run_dir: Path, terminal: Terminal) -> Engine:
         papers=papers,
         run_dir=run_dir,
         clock=clock,
-        random_bytes=os.urandom,
+        random_bytes=random_bytes,
     )

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from sync.claim import ClaimMessage
-from sync.errors import SyncError
+from sync.errors import HubKeyWrong, SyncError
 from tickets.admission import Denied, Granted
 
 _log = structlog.get_logger()
@@ -66,6 +66,8 @@ class ClaimClient:
                 answer = line.claim(claim, deadline_s=self._deadline_s)
             except SyncError as error:
                 _log.warning("arbiter_unreachable", why=str(error))
+                if isinstance(error, HubKeyWrong):
+                    line = None  # the hub may have announced another key since: the next line is made with that
             except Exception as error:  # noqa: BLE001  (top of this thread: silence, said in the log)
                 _log.error("arbiter_call_failed", error=type(error).__name__, why=str(error))
                 line = None

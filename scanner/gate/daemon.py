@@ -286,7 +286,7 @@ class Gate:
         key = self._state.identity_key()
 
         def connect() -> Line:
-            from sync.client import HttpHub  # requests is not loaded where nobody is asked
+            from sync.client import HttpHub  # not loaded where nobody is asked
 
             deadline_s = self._settings.arbiter_deadline_ms / 1000
             return HttpHub(
@@ -295,6 +295,7 @@ class Gate:
                 key=key,
                 clock=self._clock,
                 random_bytes=self._random_bytes,
+                tls=self._state.hub_pins(self._identity) if url.startswith("https:") else None,
                 connect_timeout_s=deadline_s,
                 read_timeout_s=deadline_s,
             )

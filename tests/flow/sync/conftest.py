@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.sync.processes import DeviceProcess, HubProcess, Line
+from tests.support import postgres
 
 
 @dataclass
@@ -20,8 +21,14 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    hub = HubProcess(tmp_path)
+def engine() -> str:
+    """The hub's database: a test that takes it as a parameter runs on both."""
+    return "sqlite"
+
+
+@pytest.fixture
+def place(tmp_path: Path, engine: str) -> Iterator[Place]:
+    hub = HubProcess(tmp_path, database=postgres.fresh_url() if engine == "postgresql" else None)
     line = Line(hub.port)
     links = hub.seed(line.url)["links"]
     made = Place(

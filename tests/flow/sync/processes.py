@@ -44,8 +44,9 @@ def line_of(process: subprocess.Popen[str], *, timeout_s: float = DEADLINE_S) ->
 
 
 class HubProcess:
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
-        self.database = f"sqlite:///{folder / 'hub.db'}"
+    def __init__(self, folder: Path, *, port: int = 0, database: str | None = None) -> None:
+        self.database = database or f"sqlite:///{folder / 'hub.db'}"
+        self.key_file = folder / "hub.db.key"
         self._log = (folder / "hub.log").open("a")
         self.port = port
         self.process: subprocess.Popen[str] | None = None
@@ -53,7 +54,10 @@ class HubProcess:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "serve", "--database", self.database, "--listen", f"127.0.0.1:{self.port}"],
+            [
+                *(sys.executable, "-m", "hub", "serve", "--database", self.database),
+                *("--key-file", str(self.key_file), "--listen", f"127.0.0.1:{self.port}"),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -71,7 +75,7 @@ class HubProcess:
             self.process = None
 
     def seed(self, base_url: str | None = None) -> dict[str, Any]:
-        return seed(database_url=self.database, base_url=base_url or self.url)
+        return seed(database_url=self.database, base_url=base_url or self.url, key_file=self.key_file)
 
 
 class DeviceProcess:
@@ -128,6 +132,10 @@ class Line:
         self.nonsense: bytes | None = None
         """Sent instead of the hub's answer; b"" keeps silent."""
         self.seen = 0
+        self.asked: list[str] = []
+        """Paths of the requests that reached the hub, in order."""
+        self.silent_for = ""
+        """Requests of this path get no answer."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -187,11 +195,17 @@ class Line:
         with self._lock:
             self._open.add(hub)
         for source, target in ((client, hub), (hub, client)):
-            threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            asks = source is client
+            threading.Thread(target=self._pump, args=(source, target), kwargs={"asks": asks}, daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, *, asks: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if asks and data.startswith((b"GET /", b"POST /")):
+                    path = data.split(b" ", 2)[1].decode().partition("?")[0]
+                    self.asked.append(path)
+                    if path == self.silent_for:
+                        continue
                 target.sendall(data)
         for held in (source, target):
             with contextlib.suppress(OSError):

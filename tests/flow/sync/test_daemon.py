@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import select
 
 from hub import tables
+from hub.backup import backup
+from hub.database import open_database
 from hub.node import HubNode, load_key
 from sync import cache as cache_file
 from sync import granted
@@ -48,9 +50,8 @@ def append(device: DeviceProcess, who: hubkit.Device, *what: Any) -> None:
 
 def hub_node(hub: HubProcess) -> HubNode:
     """The hub's database, written to by a second process as a command would."""
-    path = Path(hub.database.removeprefix("sqlite:///"))
-    key = load_key(path.with_name(path.name + ".key"), random_bytes=os.urandom)
-    return HubNode(open_engine(path), key, clock=SystemClock(), random_bytes=os.urandom)
+    key = load_key(hub.key_file, random_bytes=os.urandom)
+    return HubNode(open_database(hub.database), key, clock=SystemClock(), random_bytes=os.urandom)
 
 
 def hub_bodies(node: HubNode, device: bytes) -> list[str]:
@@ -86,6 +87,7 @@ def cached(device: DeviceProcess, ticket: str) -> cache_file.CachedTicket | None
     return found
 
 
+@pytest.mark.parametrize("engine", hubkit.ENGINES)
 def test_a_sale_reaches_the_hub_and_the_gate_and_a_cancellation_comes_back(place: Place) -> None:
     """The whole way, timed: push is not held up by the long poll, and a cancellation reaches the cache within a second."""
     kiosk, gate, node = seller(place.kiosk), place.gate, hub_node(place.hub)
@@ -163,6 +165,27 @@ def test_whatever_the_line_says_nothing_is_lost_and_nothing_falls_over(place: Pl
     assert place.kiosk.stop() == 0
 
 
+def test_a_hub_that_names_a_time_is_not_asked_sooner_whatever_is_sold(place: Place) -> None:
+    kiosk, node = seller(place.kiosk), hub_node(place.hub)
+    place.kiosk.start()
+    until(lambda: generation(place.kiosk.state))
+    body = b'{"protocol":1,"error":"busy","detail":"later","known_seq":null}'
+    head = b"HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nContent-Length: %d\r\n\r\n"
+    place.line.answer_with(head % len(body) + body)
+    before, began_s = place.line.seen, time.monotonic()
+    append(place.kiosk, kiosk, kiosk.sale())
+    until(lambda: place.line.seen >= before + 2)  # both threads have been told
+    told = place.line.seen
+    while time.monotonic() < began_s + 2.5:
+        append(place.kiosk, kiosk, kiosk.sale())
+        time.sleep(0.1)
+    assert place.line.seen == told
+    place.line.mend()
+    until(lambda: hub_bodies(node, place.kiosk.identity.device) == journal_bodies(kiosk.journal))
+    assert place.kiosk.stop() == 0
+
+
+@pytest.mark.parametrize("engine", hubkit.ENGINES)
 def test_the_hub_may_be_absent_from_the_first_minute_and_be_killed_at_any_other(place: Place) -> None:
     kiosk = seller(place.kiosk)
     place.hub.stop()
@@ -279,3 +302,101 @@ def test_a_settings_file_with_a_wrong_key_is_one_line_and_status_2(tmp_path: Pat
     assert done.returncode == 3
     assert "enrol" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_hub_put_back_from_its_backup_gets_everything_again_from_running_daemons(
+    place: Place, tmp_path: Path
+) -> None:
+    """Backup, further sales, restore: the daemons find out, say what they hold, send again, and begin new caches."""
+    kiosk, gate = place.kiosk, place.gate
+    kiosk.start()
+    gate.start()
+    who = seller(kiosk)
+    append(kiosk, who, who.sale())
+    node = hub_node(place.hub)
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 2)
+    copy = tmp_path / "backup.db"
+    backup(place.hub.database, copy, now=SystemClock().now_utc())
+    append(kiosk, who, who.sale(), who.sale())
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 4)
+    until(lambda: cached(gate, who.sold[-1].ticket) is not None)
+    node.engine.dispose()
+    place.hub.stop(kill=True)
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"hub.db{suffix}").unlink(missing_ok=True)
+    copy.rename(tmp_path / "hub.db")
+    first = generation(gate.state)
+    place.hub.start()
+    node = hub_node(place.hub)
+    until(lambda: len(hub_bodies(node, kiosk.identity.device)) == 4, why="the kiosk sent again what was lost")
+    until(lambda: generation(gate.state) != first, why="the gate began a new cache")
+    until(lambda: all(cached(gate, sold.ticket) is not None for sold in who.sold))
+    assert hub_bodies(node, kiosk.identity.device) == journal_bodies(who.journal)
+    node.engine.dispose()
+
+
+def test_a_kiosk_whose_disk_was_put_back_goes_on_by_itself(place: Place) -> None:
+    """The whole state directory comes back; hub and daemon are real. The kiosk stands still until the hub has lent it something new."""
+    kiosk, node = seller(place.kiosk), hub_node(place.hub)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    copy = place.kiosk.state.path.with_name("copy")
+    shutil.copytree(place.kiosk.state.path, copy)
+    kiosk = seller(place.kiosk)
+    kiosk.append(before := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+    kiosk.journal.engine.dispose()
+    shutil.rmtree(place.kiosk.state.path)
+    copy.rename(place.kiosk.state.path)
+    kiosk = seller(place.kiosk)
+    kiosk.append(after := kiosk.sale())
+    place.kiosk.start()
+    until(lambda: kiosk.journal.is_in_place(place.kiosk.state) is False)
+    append(place.kiosk, kiosk, last := kiosk.sale())  # by an engine that has had the file open all the while
+    assert kiosk.journal.incarnation == 2
+
+    def orders() -> set[str]:
+        with node.read() as connection:
+            return {order.hex() for order in connection.scalars(select(tables.order.c.order))}
+
+    until(lambda: orders() == {before.order, after.order, last.order})
+    until(lambda: kiosk.journal.forked() == "")
+    until(lambda: place.kiosk.health().get("began_afresh") == 1)
+    assert place.kiosk.health()["state"] == "warning"
+    assert "Traceback" not in place.kiosk.log()
+
+
+def test_after_an_outage_a_device_says_first_what_it_did(place: Place) -> None:
+    """Uploads before downloads, operations before telemetry: the requests as they reach the hub."""
+    kiosk = seller(place.kiosk)
+    place.line.cut()
+    kiosk.append(*(kiosk.sale() for _ in range(1_100)))
+    place.kiosk.start()
+    until(place.kiosk.health)
+    place.line.mend()
+    until(lambda: kiosk.journal.unsent() == 0, timeout_s=40)
+    until(lambda: "/v1/changes" in place.line.asked and "/v1/telemetry" in place.line.asked)
+    asked = place.line.asked
+    uploads = [number for number, path in enumerate(asked) if path == "/v1/operations"]
+    assert len(uploads) >= 3
+    others = {path: asked.index(path) for path in ("/v1/changes", "/v1/telemetry", "/v1/lease") if path in asked}
+    assert max(uploads) < min(others.values()), asked[:20]
+
+
+def test_a_report_without_an_answer_delays_no_operation(place: Place) -> None:
+    place.line.silent_for = "/v1/telemetry"
+    kiosk = seller(place.kiosk)
+    place.kiosk.start()
+    until(lambda: kiosk.journal.unsent() == 0)
+    until(lambda: "/v1/telemetry" in place.line.asked)
+    node, sales = hub_node(place.hub), [kiosk.sale() for _ in range(5)]
+    for sale in sales:
+        append(place.kiosk, kiosk, sale)
+        until(lambda: kiosk.journal.unsent() == 0, timeout_s=10)
+    assert len(hub_bodies(node, place.kiosk.identity.device)) == 6
+    until(lambda: '"not_reported"' in place.kiosk.log())
+    assert '"not_reached"' not in place.kiosk.log()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ def clock() -> FixedClock:
     return FixedClock(hubkit.NOON)
 
 
+@pytest.fixture(params=hubkit.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Whoever takes a node takes it on either database."""
+    return str(request.param)
+
+
 @pytest.fixture
-def node(tmp_path: Path, clock: FixedClock) -> HubNode:
-    return hubkit.make_node(tmp_path, clock=clock, random_bytes=hubkit.seeded(1))
+def node(tmp_path: Path, clock: FixedClock, engine: str) -> Iterator[HubNode]:
+    made = hubkit.make_node(tmp_path, clock=clock, random_bytes=hubkit.seeded(1), engine=engine)
+    yield made
+    made.engine.dispose()
 
 
 @pytest.fixture

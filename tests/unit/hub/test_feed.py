@@ -52,12 +52,17 @@ def test_a_row_that_changed_often_comes_once_in_its_latest_form_and_a_gone_one_a
     assert part.deletes == (two.hex(),)
     with node.read() as connection:
         keys = connection.scalars(select(tables.change.c.key).where(tables.change.c.table == "ticket")).all()
+    assert len(keys) == 7, "changes are only inserted"
+    node.housekeep()
+    with node.read() as connection:
+        keys = connection.scalars(select(tables.change.c.key).where(tables.change.c.table == "ticket")).all()
     assert sorted(keys) == sorted([one.hex(), two.hex()]), "compacted"
+    assert node.changes(cursor, rows_max=100).tables == (part,), "and the same to who comes late"
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"epoch": "other"}, {"scope": "other"}, {"schema": 99}, {"position": 10**9}],
+    [{"epoch": "other"}, {"scope": "other"}, {"schema": 99}, {"position": 10**9, "xid": 10**9}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_cursor_that_cannot_go_on_is_gone(kiosk: Device, node: HubNode, change: dict[str, object]) -> None:

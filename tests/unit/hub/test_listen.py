@@ -11,16 +11,17 @@ from hub.errors import HubError
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "hub.example", ""])
-def test_plain_http_stays_on_loopback(host: str) -> None:
-    with pytest.raises(HubError, match="only loopback") as told:
-        check_listen(host, tls_cert=None, tls_key=None, insecure=False)
-    assert "\n" not in str(told.value)
-    check_listen(host, tls_cert=None, tls_key=None, insecure=True)
+def test_beyond_loopback_there_is_tls_unless_somebody_says_no(host: str) -> None:
+    assert check_listen(host, tls_cert=None, tls_key=None)
+    assert not check_listen(host, tls_cert=None, tls_key=None, insecure=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
-def test_loopback_is_allowed(host: str) -> None:
-    check_listen(host, tls_cert=None, tls_key=None, insecure=False)
+def test_on_loopback_there_is_none_unless_somebody_says_so(host: str) -> None:
+    assert not check_listen(host, tls_cert=None, tls_key=None)
+    assert check_listen(host, tls_cert=None, tls_key=None, force_tls=True)
+    with pytest.raises(HubError, match="--insecure goes without"):
+        check_listen(host, tls_cert=None, tls_key=None, force_tls=True, insecure=True)
 
 
 def test_tls_files_are_looked_at_first(tmp_path: Path) -> None:
@@ -36,9 +37,15 @@ def test_tls_files_are_looked_at_first(tmp_path: Path) -> None:
 
 
 def test_the_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["serve", "--database", f"sqlite:///{tmp_path / 'hub.db'}", "--listen", "0.0.0.0:0"])
-    out, err = capsys.readouterr()
-    assert (status, out) == (2, "")
-    assert err.count("\n") == 1
-    assert "--insecure" in err
+    database = ["--database", f"sqlite:///{tmp_path / 'hub.db'}"]
+    for wrong, said in (
+        (["--listen", "127.0.0.1:0", "--tls", "--insecure"], "--insecure"),
+        (["--listen", "127.0.0.1:0", "--workers", "2"], "PostgreSQL"),
+        (["--listen", "127.0.0.1:0", "--workers", "0"], "1 to 32"),
+    ):
+        status = main(["serve", *database, *wrong])
+        out, err = capsys.readouterr()
+        assert (status, out) == (2, "")
+        assert err.count("\n") == 1
+        assert said in err
     assert not (tmp_path / "hub.db").exists()

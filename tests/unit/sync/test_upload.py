@@ -82,7 +82,11 @@ def test_a_rejected_operation_stays_and_holds_nothing_up(kiosk: Device, node: Hu
         assert connection.scalar(select(tables.trouble.c.kind)) == "rejected"
 
 
-def test_a_hub_restored_from_yesterday_is_given_back_what_it_lost(kiosk: Device, node: HubNode, tmp_path: Path) -> None:
+def test_a_hub_restored_from_yesterday_is_given_back_what_it_lost(
+    kiosk: Device, node: HubNode, tmp_path: Path, engine: str
+) -> None:
+    if engine != "sqlite":
+        return  # by pg_dump: tests/unit/hub/test_restore.py
     kiosk.append(kiosk.sale())
     drain(kiosk)
     with node.engine.connect() as connection:
@@ -174,3 +178,42 @@ def test_the_hubs_no_replaces_a_nodes_yes(kiosk: Device) -> None:
     with kiosk.journal.read() as connection:
         [row] = connection.execute(select(answer).where(answer.c.op == op))
     assert (row.status, row.reason) == ("conflict", "already_used")
+
+
+def test_segments_get_smaller_while_the_hub_has_too_much_to_do_and_grow_again(kiosk: Device) -> None:
+    class Tired(LocalHub):
+        sizes: list[int]
+
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            self.sizes.append(len(segment.bodies))
+            if len(self.sizes) <= 4:
+                raise HubUnreachable("the hub answered 503", slow=True, retry_after_s=1)
+            return super().operations(segment)
+
+    kiosk.append(*(kiosk.sale() for _ in range(599)))
+    hub = Tired(kiosk.hub.node, kiosk.identity.device)
+    hub.sizes = []
+    sending = uploader(kiosk, hub)
+    for _ in range(4):
+        with pytest.raises(HubUnreachable):
+            sending.step()
+    assert sending.batch.operations == 31
+    while sending.step().operations:
+        pass
+    assert len(set(hub.sizes[:5])) == 1, "what was cut once is sent as it was cut"
+    assert hub.sizes[0] > 300
+    assert hub.sizes[5:7] == [31 + 50, 31 + 100], "what is cut later is smaller, and grows"
+    assert kiosk.journal.unsent() == 0
+
+
+def test_a_line_that_is_simply_not_there_makes_nothing_smaller(kiosk: Device) -> None:
+    class Away(LocalHub):
+        def operations(self, segment: Segment) -> tuple[Answer, ...]:
+            raise HubUnreachable("no line to the hub")
+
+    kiosk.append(kiosk.sale())
+    sending = uploader(kiosk, Away(kiosk.hub.node, kiosk.identity.device))
+    for _ in range(5):
+        with pytest.raises(HubUnreachable):
+            sending.step()
+    assert sending.batch.operations == 500

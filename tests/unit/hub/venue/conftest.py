@@ -29,6 +29,7 @@ from sync.protocol import (
     LeaseRequest,
     OnBehalf,
     Page,
+    Rejoin,
     Telemetry,
     answers_from_json,
     answers_to_row,
@@ -80,6 +81,10 @@ class LocalUpstream(LocalHub):
     def lease_for(self, device: DeviceId, wanted: LeaseRequest, *, at: datetime) -> LeaseAnswer:
         carried = OnBehalf(device, at)
         return self._call(lambda: self.node.lease(wanted, sender=self._sender(), carried=carried))  # type: ignore[no-any-return]
+
+    def rejoin_for(self, device: DeviceId, held: Rejoin, *, at: datetime) -> int:
+        carried = OnBehalf(device, at)
+        return self._call(lambda: self.node.rejoin(held, sender=self._sender(), carried=carried))  # type: ignore[no-any-return]
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None:
         self._call(lambda: self.node.telemetry(telemetry, sender=self._sender(), carried=OnBehalf(device, at)))

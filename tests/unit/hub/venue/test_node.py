@@ -60,12 +60,13 @@ def test_a_node_knows_what_its_hub_knows(venue: Venue, kiosk: Device, gate: Devi
 
 
 def test_only_a_node_is_told_of_devices(node: HubNode, kiosk: Device, venue: Venue) -> None:
-    page = node.changes(None, rows_max=1000, sender=kiosk.known)
+    page = node.changes(None, rows_max=1000, scope="kiosk", sender=kiosk.known)
     assert "device" not in {part.table for part in page.tables}
-    page = node.changes(None, rows_max=1000, sender=venue.line._sender())
+    page = node.changes(None, rows_max=1000, scope=NODE_SCOPE, sender=venue.line._sender())
     assert "device" in {part.table for part in page.tables}
+    at_kiosk = node.changes(None, rows_max=1000, scope="kiosk", sender=kiosk.known)
     with pytest.raises(HubError):
-        node.changes(page.cursor, rows_max=10, sender=kiosk.known)
+        node.changes(at_kiosk.cursor, rows_max=10, scope=NODE_SCOPE, sender=venue.line._sender())
 
 
 def test_what_the_hub_did_not_sign_is_left_out(node: HubNode, kiosk: Device, venue: Venue) -> None:

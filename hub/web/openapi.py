@@ -1,0 +1,368 @@
+"""The protocol as OpenAPI 3.1, for those who write a device or a hub in another language: every call under /v1, kept by hand beside the code.
+
+docs/protocol.md says what the calls mean; this says their shapes. Tests hold each message class's real JSON against its schema here and
+every route of the application against this list, so neither can drift alone. Readers ignore keys that they do not know, which is why no
+schema forbids more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hub.web.access import Who
+from sync import protocol
+from sync.chain import SEGMENT_OPERATIONS_MAX
+from sync.claim import UNITS_MAX
+from sync.operation import BODY_BYTES_MAX, ReleaseReason
+from sync.protocol import BLOCK_LENGTHS, CURSOR_CHARS_MAX, PAGE_ROWS_MAX, WAIT_S_MAX, Status
+from sync.state import Role
+from tickets.admission import Passage, Reason
+from tickets.code import CODE_CHARS_MAX
+
+PATH = "/v1/openapi.json"
+Schema = dict[str, Any]
+
+
+def _text(most: int | None = None, **more: Any) -> Schema:
+    return {"type": "string"} | ({} if most is None else {"maxLength": most}) | more
+
+
+def _hex(size: int, about: str = "") -> Schema:
+    made: Schema = {"type": "string", "pattern": f"^[0-9a-f]{{{size * 2}}}$"}
+    return made | ({"description": about} if about else {})
+
+
+def _count(most: int = (1 << 63) - 1, least: int = 0) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+def _maybe(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(items: Schema, most: int | None = None) -> Schema:
+    return {"type": "array", "items": items} | ({} if most is None else {"maxItems": most})
+
+
+def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, about: str = "") -> Schema:
+    made: Schema = {"type": "object", "required": list(required), "properties": dict(required) | dict(optional or {})}
+    return made | ({"description": about} if about else {})
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
+VERSION: Schema = {"const": protocol.VERSION}
+DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
+
+SCHEMAS: dict[str, Schema] = {
+    "Problem": _object(
+        {"protocol": VERSION, "error": _text(), "detail": _text()},
+        {"known_seq": _maybe(_count())},
+        "A refusal. `error` is stable, `detail` one line for people, `known_seq` where the hub's copy of a chain ends (chain_gap).",
+    ),
+    "Done": _object({"protocol": VERSION}),
+    "EnrolRequest": _object(
+        {
+            "protocol": VERSION,
+            "token": _text(128),
+            "device": DEVICE,
+            "identity": _hex(32, "Ed25519 public key"),
+            "selling": _hex(32, "Ed25519 public key"),
+            "software": _text(64),
+            "proof": _hex(64, "by the identity key over 'kaisatsu/enrol/1' || token || device || identity || selling"),
+        }
+    ),
+    "SignedText": _object(
+        {"protocol": VERSION, "text": _text(8192), "signature": _hex(64)},
+        about="`text` is an Enrolled as JSON; the signature is the hub key's over 'kaisatsu/enrolled/1' || text.",
+    ),
+    "Enrolled": _object(
+        {
+            "device": DEVICE,
+            "identity": _hex(32),
+            "role": {"enum": [str(role) for role in Role]},
+            "label": _text(64),
+            "gate": _maybe(_text(64)),
+            "kid": _maybe(_hex(4)),
+            "certificate": _maybe(_text()),
+            "certificate_signature": _maybe(_hex(64)),
+            "at": INSTANT,
+        }
+    ),
+    "Page": _object(
+        {
+            "protocol": VERSION,
+            "cursor": _text(CURSOR_CHARS_MAX),
+            "more": {"type": "boolean"},
+            "at": INSTANT,
+            "tables": _list(
+                _object(
+                    {
+                        "table": _text(64),
+                        "columns": _list(_text()),
+                        "rows": _list(_list({})),
+                        "deletes": _list(_text()),
+                    }
+                )
+            ),
+        },
+        {"checksum": _maybe(_text())},
+        "Rows in their latest form, each as long as `columns`. `more`: ask again at once.",
+    ),
+    "Segment": _object(
+        {
+            "protocol": VERSION,
+            "device": DEVICE,
+            "incarnation": _count((1 << 32) - 1, 1),
+            "first": _count(least=1),
+            "last": _count(least=1),
+            "before": _hex(32),
+            "head": _hex(32),
+            "signature": _hex(64),
+            "bodies": _list(_text(BODY_BYTES_MAX), SEGMENT_OPERATIONS_MAX),
+        }
+    ),
+    "Answers": _object(
+        {
+            "protocol": VERSION,
+            "answers": _list(
+                _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
+            ),
+        },
+        about="One an operation, in order.",
+    ),
+    "Claim": _object(
+        {
+            "op": OP,
+            "kind": {"enum": [str(passage) for passage in Passage]},
+            "ticket": TICKET,
+            "code": _maybe(_text(CODE_CHARS_MAX)),
+            "units": _count(UNITS_MAX),
+            "window": _text(),
+            "gate": _text(),
+            "epoch": _count(),
+        }
+    ),
+    "ClaimAnswer": _object(
+        {
+            "op": OP,
+            "answer": {"enum": ["granted", "denied"]},
+            "epoch": _count(),
+            "left": _maybe(_count()),
+            "reason": _maybe({"enum": [str(reason) for reason in Reason]}),
+            "first": _maybe(_object({"at": INSTANT, "gate": _text()})),
+        }
+    ),
+    "Release": _object(
+        {
+            "protocol": VERSION,
+            "op": OP,
+            "of": OP,
+            "reason": {"enum": [str(reason) for reason in ReleaseReason]},
+            "gate": _text(64),
+            "at": INSTANT,
+        }
+    ),
+    "LeaseRequest": _object(
+        {
+            "protocol": VERSION,
+            "incarnation": _count((1 << 32) - 1),
+            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 2_000),
+            "blocks": _list(_object({"length": {"enum": list(BLOCK_LENGTHS)}, "count": _count(1_000)}), 2),
+        }
+    ),
+    "LeaseAnswer": _object(
+        {
+            "protocol": VERSION,
+            "at": INSTANT,
+            "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
+            "blocks": _list(
+                _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
+            ),
+        }
+    ),
+    "Telemetry": _object(
+        {
+            "protocol": VERSION,
+            "at": INSTANT,
+            "software": _text(64),
+            "unsent": _count(),
+            "parts": _list(
+                _object(
+                    {
+                        "part": _text(64),
+                        "state": _text(32),
+                        "at": INSTANT,
+                        "stops": _text(64),
+                        "facts": {"type": "object"},
+                    }
+                ),
+                64,
+            ),
+        }
+    ),
+}
+
+HEADERS: dict[str, Schema] = {
+    "Kaisatsu-Time": {
+        "description": "The hub's clock, milliseconds since 1970",
+        "schema": _text(pattern="^[0-9]{1,15}$"),
+    },
+    "Kaisatsu-Nonce": {"description": "Sign the next request over this", "schema": _text(64)},
+}
+RETRY_AFTER: Schema = {"Retry-After": {"description": "Whole seconds", "schema": {"type": "integer", "minimum": 1}}}
+ERRORS: dict[str, str] = {
+    "400": "message, bad_request: a bug on one side",
+    "401": "unsigned, signature, device_unknown, revoked, replayed; nonce: sign again over the one in this answer",
+    "403": "token (enrolment), not_allowed (another role's call)",
+    "409": "chain_gap (known_seq), chain_fork, epoch",
+    "410": "cursor_gone: begin again without a cursor",
+    "413": "too_large",
+    "422": "segment: its chain or signature does not hold",
+    "429": "busy: this device calls too often",
+    "503": "busy: too much waits for this hub",
+}
+
+
+def _call(
+    summary: str,
+    *,
+    who: Who,
+    answer: str,
+    body: str | None = None,
+    roles: tuple[Role, ...] = tuple(Role),
+    errors: str = "",
+    parameters: list[Schema] | None = None,
+) -> Schema:
+    statuses = ["400", "413", "429", "503", *errors.split(), *(["401", "403"] if who is Who.DEVICE else [])]
+    made: Schema = {
+        "summary": summary,
+        "x-who": str(who),
+        "responses": {"200": _answer("done", answer)}
+        | {status: _answer(ERRORS[status], "Problem") for status in sorted(set(statuses))},
+    }
+    if who is Who.DEVICE:
+        made |= {"x-roles": [str(role) for role in roles], "security": [{"hop": []}]}
+    if body is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+    if parameters:
+        made["parameters"] = parameters
+    for status in ("429", "503"):
+        made["responses"][status]["headers"] = HEADERS | RETRY_AFTER
+    return made
+
+
+def _answer(about: str, schema: str) -> Schema:
+    return {"description": about, "headers": HEADERS, "content": {"application/json": {"schema": _ref(schema)}}}
+
+
+def _query(name: str, schema: Schema, about: str) -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": about}
+
+
+CALLS: dict[str, dict[str, Schema]] = {
+    protocol.ENROL: {
+        "post": _call(
+            "Redeem a one-time token: a device with keys of its own",
+            who=Who.ANYONE,
+            body="EnrolRequest",
+            answer="SignedText",
+            errors="403",
+        )
+    },
+    protocol.CHANGES: {
+        "get": _call(
+            "The next page of the change feed",
+            who=Who.DEVICE,
+            answer="Page",
+            errors="410",
+            parameters=[
+                _query("cursor", _text(CURSOR_CHARS_MAX), "the last page's; without one, everything"),
+                _query(
+                    "wait",
+                    {"type": "number", "minimum": 0, "maximum": WAIT_S_MAX},
+                    "seconds to hold an empty page back",
+                ),
+                _query("limit", _count(PAGE_ROWS_MAX, 1), "rows a page has at most"),
+            ],
+        )
+    },
+    protocol.OPERATIONS: {
+        "post": _call(
+            "Upload a segment of the caller's own journal",
+            who=Who.DEVICE,
+            body="Segment",
+            answer="Answers",
+            errors="409 422",
+        )
+    },
+    protocol.CLAIM: {
+        "post": _call(
+            "Ask the arbiter for a use",
+            who=Who.DEVICE,
+            roles=(Role.GATE,),
+            body="Claim",
+            answer="ClaimAnswer",
+            errors="409",
+        )
+    },
+    protocol.RELEASE: {
+        "post": _call("Give a use back", who=Who.DEVICE, roles=(Role.GATE,), body="Release", answer="Done")
+    },
+    protocol.LEASE: {
+        "post": _call(
+            "Hold stock and short ids, as totals",
+            who=Who.DEVICE,
+            roles=(Role.KIOSK,),
+            body="LeaseRequest",
+            answer="LeaseAnswer",
+        )
+    },
+    protocol.TELEMETRY: {
+        "post": _call("How a device is; the latest counts", who=Who.DEVICE, body="Telemetry", answer="Done")
+    },
+    PATH: {
+        "get": {
+            "summary": "This document",
+            "x-who": str(Who.ANYONE),
+            "responses": {
+                "200": {
+                    "description": "OpenAPI 3.1",
+                    "headers": HEADERS,
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                }
+            },
+        }
+    },
+}
+
+
+def document() -> dict[str, Any]:
+    """The whole description, ready to be written as JSON."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kaisatsu: between device and hub",
+            "version": str(protocol.VERSION),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "What the calls mean, how requests are signed and TLS keys are pinned: docs/protocol.md.",
+        },
+        "paths": CALLS,
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "hop": {
+                    "type": "http",
+                    "scheme": "signature",
+                    "description": (
+                        'RFC 9421 by the device\'s Ed25519 identity key, label hop, over ("@method" "@authority" "@path" "@query" '
+                        '"content-digest");created;keyid;alg="ed25519";nonce;tag="kaisatsu-1"'
+                    ),
+                }
+            },
+        },
+    }

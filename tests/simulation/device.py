@@ -1,0 +1,157 @@
+"""What every device has: a machine, its line, and a sync process as the daemon runs it, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy.exc import DBAPIError
+
+from sync import daemon
+from sync.download import Downloader
+from sync.errors import CacheBroken, HubRefused, HubUnreachable
+from sync.leasing import LeaseKeeper
+from sync.state import Role, StateDir
+from sync.upload import Uploader
+from tests.simulation.outside import Line, Server
+from tests.simulation.world import Machine, Process, seeded
+
+try:
+    from sync.rejoin import rejoin
+except ImportError:  # before devices tell a restored hub what they hold
+    rejoin = None  # type: ignore[assignment]
+
+REJOINS = rejoin is not None
+ROWS_MAX = 9
+PUSHES_MAX = 3
+
+
+class Site:
+    """One enrolled device: its machine and who it may ask."""
+
+    def __init__(self, machine: Machine, servers: list[Server], cut: set[tuple[bytes, str]]) -> None:
+        self.machine, self.world = machine, machine.world
+        self.identity = self.state.identity()
+        self.label = self.identity.label
+        self._servers, self._cut = servers, cut
+        self.sync = SyncProcess(self)
+
+    @property
+    def state(self) -> StateDir:
+        return StateDir(self.machine.folder)
+
+    def line(self) -> Line:
+        return Line(self.world, self.identity.device, self._servers, self._cut)
+
+    def everyone_starts(self) -> None:
+        for process in self.machine.processes:
+            process.start()
+
+
+class SyncProcess(Process):
+    """The sync daemon's two threads, a step at a time: the same objects, in the same order, with the same answers to failure."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.machine, f"{site.label}.sync")
+        self._site = site
+        self._opened: daemon.Opened | None = None
+        self._uploader: Uploader | None = None
+        self._keeper: LeaseKeeper | None = None
+        self._downloader: Downloader | None = None
+        self._rejoin_wanted = False
+
+    def _start(self) -> None:
+        clock, random_bytes = self.machine.clock, seeded(self.world)
+        self._watch = daemon.JournalWatch(self._site.state, clock=clock, random_bytes=random_bytes)
+        self._take_up(self._watch.current())
+
+    def _stop(self) -> None:
+        if self._downloader is not None:
+            self._downloader.close()
+        if self._opened is not None and self._opened.grants is not None:
+            self._opened.grants.engine.dispose()
+        self._opened = self._uploader = self._keeper = self._downloader = None
+
+    def _take_up(self, opened: daemon.Opened) -> None:
+        self._stop()
+        site, clock = self._site, self.machine.clock
+        self._opened = opened
+        if opened.sound is not None:
+            self._uploader = Uploader(opened.sound, site.state, site.line(), clock=clock)  # type: ignore[arg-type]
+            if site.identity.role is Role.KIOSK:
+                self._keeper = LeaseKeeper(opened.sound, site.line(), clock=clock, slot_units=6)  # type: ignore[arg-type]
+        if opened.grants is not None:
+            self._downloader = Downloader(
+                opened.grants,
+                site.state,
+                site.identity,
+                site.line(),  # type: ignore[arg-type]
+                clock=clock,
+                rows_max=200 if self.world.perfect else ROWS_MAX,
+                told=self._told,
+            )
+            self._downloader.open()
+
+    def _told(self, event: str, _detail: str) -> None:
+        self.world.seen[event] += 1
+        self._rejoin_wanted |= event == "feed_gone"
+
+    def step(self) -> bool | None:
+        """Push, then pull, each failing for itself. Whether anything moved."""
+        return self.world.run(self, self._step)
+
+    def _step(self) -> bool:
+        opened = self._watch.current()
+        if opened is not self._opened:
+            self._take_up(opened)
+        moved = self._failing(self._push)
+        return self._failing(self._pull) or moved
+
+    def _failing(self, what: Callable[[], bool]) -> bool:
+        try:
+            return what()
+        except HubUnreachable:
+            return False
+        except HubRefused as refused:
+            self.world.note(f"refused: {refused}")
+            self.world.seen[f"refused_{refused.error}"] += 1
+            if refused.error == "unreported":
+                self._rejoin_wanted = True
+                return True
+            if refused.error == "chain_fork" and self._opened is not None and self._opened.sound is not None:
+                self._opened.sound.mark_forked(daemon.FORK)
+                self._watch.doubt()
+            return False
+        except DBAPIError as error:
+            self.world.note(f"journal unusable: {error.orig}")
+            self.world.seen["journal_unusable"] += 1
+            self._watch.doubt()
+            return False
+
+    def _push(self) -> bool:
+        moved = False
+        if self._keeper is not None:
+            self._keeper.end_old_blocks(self.machine.clock.now_utc())
+        for _ in range(PUSHES_MAX):
+            if self._uploader is None:
+                break
+            sent = self._uploader.step()
+            if not sent.operations:
+                break
+            moved = True
+            self.world.note(f"sent {sent}")
+        if self._rejoin_wanted and rejoin is not None and self._opened is not None and self._opened.sound is not None:
+            rejoin(self._opened.sound, self._site.line())  # type: ignore[arg-type]
+            self._rejoin_wanted = False
+            moved = True
+        if self._keeper is not None:
+            moved = self._keeper.step() or moved
+        return moved
+
+    def _pull(self) -> bool:
+        if self._downloader is None:
+            return False
+        try:
+            pulled = self._downloader.step(wait_s=0)
+        except CacheBroken as error:
+            raise AssertionError("a cache of its own making is whole") from error
+        return pulled.changed or pulled.more

@@ -1,0 +1,150 @@
+"""The hub as an actor: the real `HubNode` over a real database, which dies, loses power, and is put back to an earlier backup.
+
+A venue node is one more of these (the same code in another role): it is given a name, a machine and its place in the devices' lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import delete, select
+
+from hub import tables
+from hub.errors import HubError
+from hub.node import HubNode
+from hub.services import feed
+from sync.errors import HubUnreachable
+from sync.store import open_engine
+from tests.hubkit import LocalHub
+from tests.simulation.witness import Witness
+from tests.simulation.world import Machine, Process, seeded
+from tickets.admission import Granted
+from tickets.ids import DeviceId, TicketId
+
+
+class ServerProcess(Process):
+    """Serves each caller in a frame of its own, so that two calls interleave between their transactions."""
+
+    concurrent = True
+
+    def __init__(self, machine: Machine, name: str, key: Ed25519PrivateKey, witness: Witness) -> None:
+        super().__init__(machine, name)
+        self._key, self._witness = key, witness
+        self.node: HubNode
+        self._backup: dict[str, bytes] | None = None
+        self._was_put_back = False
+
+    def _start(self) -> None:
+        engine = open_engine(self.machine.folder / "hub.db")
+        restores = hasattr(HubNode, "begin_again")
+        if self._was_put_back and not restores:
+            # What restoring a backup means (docs/protocol.md): the feed is another one from here on, so nobody goes on in it.
+            with engine.begin() as connection:
+                connection.execute(delete(tables.meta).where(tables.meta.c.key == feed.FEED_EPOCH))
+        self.node = HubNode(engine, self._key, clock=self.machine.clock, random_bytes=seeded(self.world))
+        if self._was_put_back and restores:
+            self.node.begin_again("simulated")
+        self._was_put_back = False
+
+    def _stop(self) -> None:
+        if hasattr(self, "node"):
+            self.node.engine.dispose()
+
+    def serve(self, device: bytes, call: str, args: tuple[Any, ...], more: Mapping[str, Any]) -> Any:
+        self.start_maybe()
+        result = self.world.run(self, lambda: self._served(device, call, args, more))
+        if result is None:
+            raise HubUnreachable("down")
+        return result[0]
+
+    def start_maybe(self) -> None:
+        if self.world.perfect:
+            self.start()
+
+    def _served(self, device: bytes, call: str, args: tuple[Any, ...], more: Mapping[str, Any]) -> tuple[Any]:
+        answer = getattr(LocalHub(self.node, device), call)(*args, **more)
+        if call == "claim" and isinstance(answer, Granted):
+            self._has_granted(args[0])
+        return (answer,)
+
+    def _has_granted(self, claim: Any) -> None:
+        witness = self._witness
+        is_news = claim.op not in witness.granted and claim.op not in witness.greens
+        if is_news and claim.ticket in witness.cancelled:
+            witness.seen_wrong.append(f"op {claim.op[:8]}: a cancelled ticket was granted")
+        witness.granted.add(claim.op)
+
+    # --- the office
+
+    def cancel_some_ticket(self) -> None:
+        def cancel() -> None:
+            with self.node.read() as connection:
+                found = connection.scalars(
+                    select(tables.ticket.c.ticket)
+                    .where(tables.ticket.c.state == "valid", tables.ticket.c.order.is_not(None))
+                    .order_by(tables.ticket.c.ticket)
+                ).all()
+            if not found:
+                return
+            ticket = self.world.chance.choice(found)
+            try:
+                self.node.cancel_ticket(TicketId(ticket), by="office", reason="simulated")
+            except HubError:
+                return  # it was reversed in between
+            self._witness.cancelled.add(ticket.hex())
+            self.world.seen["cancelled"] += 1
+            self.world.note(f"cancelled {ticket.hex()[:8]}")
+
+        self.world.run(self, cancel)
+
+    def revoke(self, device: DeviceId, label: str) -> None:
+        def shut_out() -> None:
+            self.node.revoke(device)
+            self._witness.shut_out.add(label)
+            self.world.seen["revoked"] += 1
+            self.world.note(f"revoked {label}")
+
+        self.world.run(self, shut_out)
+
+    def back_up(self) -> None:
+        self._backup = self.machine.copy_disk()
+        self.world.note("backed up")
+
+    def put_back(self) -> None:
+        """The machine is lost; another one starts from the last backup."""
+        if self._backup is None:
+            return
+        at_risk = self._lent()
+        self.machine.put_back(self._backup)
+        self._was_put_back = True
+        witness = self._witness
+        witness.reign += 1
+        self.world.seen["hub_put_back"] += 1
+        self.world.note("put back to its backup")
+        engine = open_engine(self.machine.folder / "hub.db")
+        with engine.begin() as connection:
+            state = connection.execute(select(tables.ticket.c.ticket, tables.ticket.c.state)).all()
+            known = {row.ticket.hex() for row in state if row.state == "cancelled"}
+            lent = _lent(connection)
+        engine.dispose()
+        witness.cancelled &= known
+        witness.at_risk |= at_risk - lent
+
+    def _lent(self) -> set[str]:
+        engine = open_engine(self.machine.folder / "hub.db")
+        with engine.begin() as connection:
+            lent = _lent(connection)
+        engine.dispose()
+        return lent
+
+
+def _lent(connection: Any) -> set[str]:
+    """What is lent to whom, a name a unit."""
+    found = set()
+    for row in connection.execute(select(tables.lease)):
+        found |= {f"{row.slot} {row.device.hex()} {row.incarnation} {unit}" for unit in range(row.quantity)}
+    for row in connection.execute(select(tables.short_block)):
+        found.add(f"block {row.length} {row.first} {row.device.hex()}")
+    return found
