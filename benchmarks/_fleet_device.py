@@ -28,9 +28,8 @@ from sync.protocol import segment_to_row
 from tickets.ids import DeviceId
 
 try:
-    from sync.nonce import RANDOM_BYTES, answer_to
-
     from sync.client import NONCE_HEADER
+    from sync.nonce import RANDOM_BYTES, answer_to
 except ImportError:  # before the hub gave out nonces of its own
     NONCE_HEADER = ""
 

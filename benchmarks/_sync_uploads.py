@@ -249,7 +249,7 @@ def _cut(device: Device, bodies: list[str]) -> Iterator[Segment]:
 
 
 def _send_all(senders: list[_Sender], url: str) -> float:
-    with urllib.request.urlopen(f"{url}/v1/openapi.json") as any_answer:  # noqa: S310  our own hub
+    with urllib.request.urlopen(f"{url}/v1/openapi.json") as any_answer:
         hub_nonce = any_answer.headers[NONCE_HEADER]
     for sender in senders:
         sender.sign(url, hub_nonce)

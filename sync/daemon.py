@@ -258,39 +258,23 @@ class Shared:
 
 def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
-    line, backoff = shared.line(shared.route.current()), _backoff(shared)
-    opened: Opened | None = None
-    uploader: Uploader | None = None
-    keeper: LeaseKeeper | None = None
-    not_before_s = float("-inf")
+    work, backoff = _Pushing(shared, shared.line(shared.route.current())), _backoff(shared)
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
         pause_s = LOOK_S
-        now_open = shared.watch.current()
-        if now_open is not opened or line.origin != shared.route.current():
-            if line.origin != shared.route.current():
-                line.hub.close()
-                line = shared.line(shared.route.current())
-                backoff.succeeded()
-                not_before_s = float("-inf")  # the time was another's
-            opened = now_open
-            shared.tell(journal=opened.problem)
-            uploader = keeper = None
-            if opened.sound is None and _begin_afresh(shared):
-                continue
-            if opened.sound is not None:
-                at_hub = line.origin.node is None
-                uploader = Uploader(opened.sound, shared.state, line.hub, clock=shared.clock, at_hub=at_hub)
-                if shared.identity.role is Role.KIOSK:
-                    units = shared.settings.slot_units
-                    keeper = LeaseKeeper(opened.sound, line.hub, clock=shared.clock, slot_units=units)
-        if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
+        if work.line.origin != shared.route.current():
+            work.go_over(shared.route.current())
+            backoff.succeeded()
+        opened = work.open()
+        if opened is None:
+            continue
+        if (left_s := work.not_before_s - shared.clock.monotonic_s()) > 0:
             _count_unsent(shared, opened)
             bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
             continue
         try:
-            if _push_all(shared, uploader, keeper, line, opened.sound):
+            if _push_all(shared, work.uploader, work.keeper, work.line, opened.sound):
                 shared.report_now.set()
             backoff.succeeded()
             shared.uploads.settled()
@@ -298,29 +282,66 @@ def push(shared: Shared, bell: Doorbell) -> None:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, _pause_s(shared, backoff, error)
-            if getattr(error, "retry_after_s", None) is not None:
-                not_before_s = shared.clock.monotonic_s() + pause_s
-            if isinstance(error, HubUnreachable):
-                shared.uploads.failed()
-            else:
-                shared.uploads.settled()  # there is nothing to wait for
-            if isinstance(error, HubRefused) and error.error == "unreported":
-                shared.rejoin_now.set()
-                pause_s = 0.0
-            else:
-                _not_reached(shared, "push", error, line)
-                if _elsewhere(shared, line.origin, error):
-                    pause_s = 0.0
-            if isinstance(error, HubRefused) and error.error == "chain_fork":
-                _mark_forked(shared, opened.sound)
-                _begin_afresh(shared)
+            failing, pause_s = True, work.failed(error, backoff)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
             shared.uploads.settled()
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+
+
+@dataclass(slots=True)
+class _Pushing:
+    """What the push thread holds: its line, and who sends from the journal that is open now."""
+
+    shared: Shared
+    line: Line
+    opened: Opened | None = None
+    uploader: Uploader | None = None
+    keeper: LeaseKeeper | None = None
+    not_before_s: float = float("-inf")
+    """Whoever serves this device asked not to be called before."""
+
+    def go_over(self, origin: Origin) -> None:
+        self.line.hub.close()
+        self.line = self.shared.line(origin)
+        self.opened, self.not_before_s = None, float("-inf")
+
+    def open(self) -> Opened | None:
+        """The journal as it is now. None: look again, another incarnation has begun."""
+        shared, now_open = self.shared, self.shared.watch.current()
+        if now_open is self.opened:
+            return now_open
+        self.opened = now_open
+        shared.tell(journal=now_open.problem)
+        self.uploader = self.keeper = None
+        if now_open.sound is None:
+            return None if _begin_afresh(shared) else now_open
+        at_hub = self.line.origin.node is None
+        self.uploader = Uploader(now_open.sound, shared.state, self.line.hub, clock=shared.clock, at_hub=at_hub)
+        if shared.identity.role is Role.KIOSK:
+            units = shared.settings.slot_units
+            self.keeper = LeaseKeeper(now_open.sound, self.line.hub, clock=shared.clock, slot_units=units)
+        return now_open
+
+    def failed(self, error: HubUnreachable | HubRefused, backoff: Backoff) -> float:
+        """What to do about it; so many seconds until the next try."""
+        shared, pause_s = self.shared, _pause_s(self.shared, backoff, error)
+        if isinstance(error, HubUnreachable):
+            if error.retry_after_s is not None:
+                self.not_before_s = shared.clock.monotonic_s() + pause_s
+            shared.uploads.failed()
+        else:
+            shared.uploads.settled()  # there is nothing to wait for
+        if isinstance(error, HubRefused) and error.error == "unreported":
+            shared.rejoin_now.set()
+            return 0.0
+        _not_reached(shared, "push", error, self.line)
+        if isinstance(error, HubRefused) and error.error == "chain_fork" and self.opened is not None:
+            _mark_forked(shared, self.opened.sound)
+            _begin_afresh(shared)
+        return 0.0 if _elsewhere(shared, self.line.origin, error) else pause_s
 
 
 def _push_all(

@@ -248,8 +248,8 @@ class Page:
     def to_row(self) -> dict[str, Any]:
         row = {
             "protocol": VERSION,
-            "schema": self.schema,
             "cursor": self.cursor,
+            "schema": self.schema,
             "more": self.more,
             "at": self.at.isoformat(),
             "checksum": self.checksum,

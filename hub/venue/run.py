@@ -69,7 +69,7 @@ def open_venue(state_dir: Path, *, database_url: str | None = None) -> VenueNode
         try:
             state.take_pins(text, identity)
         except MessageError as error:
-            log.error("left_out", what=(str(error),))
+            log.warning("left_out", what=(str(error),))
 
     node.on_pins = take_pins
     witness.watch(node, state_dir / VENUE_KEY)

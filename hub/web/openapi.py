@@ -58,6 +58,13 @@ INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
 
+RELAYED = _object(
+    {"device": DEVICE, "received_at": INSTANT},
+    about="Added by a venue node: whose message this is, and when it had it.",
+)
+BLOCK = _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
+ANSWER = _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
+
 SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
         {"protocol": VERSION, "error": _text(), "detail": _text()},
@@ -110,7 +117,20 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
-        {"checksum": _maybe(_text())},
+        {
+            "checksum": _maybe(_text(64)),
+            "schema": _count(least=1),
+            "relay": _object(
+                {
+                    "cursor": _maybe(_text(CURSOR_CHARS_MAX)),
+                    "acknowledged": _maybe(_object({"incarnation": _count((1 << 32) - 1), "seq": _count()})),
+                    "answers": _list(ANSWER, 10_000),
+                    "at": _maybe(INSTANT),
+                },
+                about="What a venue node says of its hub: the hub's cursor for who has read this page to the end, and the hub's own copy of "
+                "the caller's chain where that is news.",
+            ),
+        },
         "Rows in their latest form, each as long as `columns`. `more`: ask again at once.",
     ),
     "Segment": _object(
@@ -124,14 +144,13 @@ SCHEMAS: dict[str, Schema] = {
             "head": _hex(32),
             "signature": _hex(64),
             "bodies": _list(_text(BODY_BYTES_MAX), SEGMENT_OPERATIONS_MAX),
-        }
+        },
+        {"relayed": RELAYED},
     ),
     "Answers": _object(
         {
             "protocol": VERSION,
-            "answers": _list(
-                _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
-            ),
+            "answers": _list(ANSWER),
         },
         about="One an operation, in order.",
     ),
@@ -173,17 +192,37 @@ SCHEMAS: dict[str, Schema] = {
             "incarnation": _count((1 << 32) - 1),
             "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 2_000),
             "blocks": _list(_object({"length": {"enum": list(BLOCK_LENGTHS)}, "count": _count(1_000)}), 2),
-        }
+        },
+        {"relayed": RELAYED},
     ),
     "LeaseAnswer": _object(
         {
             "protocol": VERSION,
             "at": INSTANT,
             "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
-            "blocks": _list(
-                _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
-            ),
+            "blocks": _list(BLOCK),
         }
+    ),
+    "Rejoin": _object(
+        {
+            "protocol": VERSION,
+            "incarnation": _count((1 << 32) - 1),
+            "acknowledged": _count(),
+            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 5_000),
+            "blocks": _list(BLOCK, 2_000),
+        },
+        {"relayed": RELAYED},
+        "All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
+    ),
+    "Known": _object(
+        {"protocol": VERSION, "known_seq": _count()}, about="The last of the incarnation's operations that is there."
+    ),
+    "Heads": _object(
+        {
+            "protocol": VERSION,
+            "heads": _list(_object({"incarnation": _count((1 << 32) - 1), "seq": _count(), "hash": _hex(32)})),
+        },
+        about="Where the hub's copy of each incarnation of a device's chain ends.",
     ),
     "Telemetry": _object(
         {
@@ -203,7 +242,8 @@ SCHEMAS: dict[str, Schema] = {
                 ),
                 64,
             ),
-        }
+        },
+        {"sequence": _count(), "relayed": RELAYED},
     ),
 }
 
@@ -219,7 +259,8 @@ ERRORS: dict[str, str] = {
     "400": "message, bad_request: a bug on one side",
     "401": "unsigned, signature, device_unknown, revoked, replayed; nonce: sign again over the one in this answer",
     "403": "token (enrolment), not_allowed (another role's call)",
-    "409": "chain_gap (known_seq), chain_fork, epoch",
+    "404": "not_found: a venue node names a device that the hub does not know",
+    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: rejoin first; of a venue node: behind, hub_away",
     "410": "cursor_gone: begin again without a cursor",
     "413": "too_large",
     "422": "segment: its chain or signature does not hold",
@@ -279,7 +320,7 @@ CALLS: dict[str, dict[str, Schema]] = {
             "The next page of the change feed",
             who=Who.DEVICE,
             answer="Page",
-            errors="410",
+            errors="409 410",
             parameters=[
                 _query("cursor", _text(CURSOR_CHARS_MAX), "the last page's; without one, everything"),
                 _query(
@@ -288,16 +329,21 @@ CALLS: dict[str, dict[str, Schema]] = {
                     "seconds to hold an empty page back",
                 ),
                 _query("limit", _count(PAGE_ROWS_MAX, 1), "rows a page has at most"),
+                _query(
+                    "schema", _count(1_000), "the newest form of cursor and rows that the caller reads; 1 without it"
+                ),
+                _query("seen", _text(CURSOR_CHARS_MAX), "to a venue node: the hub's cursor that the caller holds"),
+                _query("acknowledged", _text(32), "to a venue node: INCARNATION.SEQ that the hub is known to have"),
             ],
         )
     },
     protocol.OPERATIONS: {
         "post": _call(
-            "Upload a segment of the caller's own journal",
+            "Upload a segment of the caller's own journal; a venue node hands on those of others",
             who=Who.DEVICE,
             body="Segment",
             answer="Answers",
-            errors="409 422",
+            errors="404 409 422",
         )
     },
     protocol.CLAIM: {
@@ -317,13 +363,38 @@ CALLS: dict[str, dict[str, Schema]] = {
         "post": _call(
             "Hold stock and short ids, as totals",
             who=Who.DEVICE,
-            roles=(Role.KIOSK,),
+            roles=(Role.KIOSK, Role.VENUE),
             body="LeaseRequest",
             answer="LeaseAnswer",
+            errors="404 409",
+        )
+    },
+    protocol.REJOIN: {
+        "post": _call(
+            "Tell a restored hub what this device holds",
+            who=Who.DEVICE,
+            body="Rejoin",
+            answer="Known",
+            errors="404 409",
+        )
+    },
+    protocol.HEADS: {
+        "get": _call(
+            "Where the hub's copies of a device's chains end",
+            who=Who.DEVICE,
+            roles=(Role.VENUE,),
+            answer="Heads",
+            parameters=[_query("device", DEVICE, "whose")],
         )
     },
     protocol.TELEMETRY: {
-        "post": _call("How a device is; the latest counts", who=Who.DEVICE, body="Telemetry", answer="Done")
+        "post": _call(
+            "How a device is; the latest counts",
+            who=Who.DEVICE,
+            body="Telemetry",
+            answer="Done",
+            errors="404 409",
+        )
     },
     PATH: {
         "get": {

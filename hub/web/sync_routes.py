@@ -126,7 +126,7 @@ def _release(body: bytes) -> Work:
 HOT = (
     hot_route(protocol.CLAIM, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _claim)),
     hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
-    hot_route(protocol.OPERATIONS, HotCall(FromDevice(), Rank.UPLOAD, _operations, large=True)),
+    hot_route(protocol.OPERATIONS, HotCall(FromDevice(revoked_too=True), Rank.UPLOAD, _operations, large=True)),
 )
 
 

@@ -39,17 +39,19 @@ from tickets.ids import TicketId
 class NodeProcess:
     """The venue node: `hub serve --venue`, as its unit starts it."""
 
-    def __init__(self, folder: Path, link: str | None, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, link: str | None, *, port: int = 0, secured: bool = False) -> None:
         self.state = StateDir(folder / "state")
         folder.mkdir(parents=True, exist_ok=True)
         if link is not None:
             self.identity = enrol(link, self.state, clock=SystemClock(), random_bytes=os.urandom)
         self.log_file = folder / "node.log"
-        self.port = port
+        self.port, self.secured = port, secured
+        self.pin: bytes | None = None
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "hub", "serve", "--venue", str(self.state.path)]
+        command += ["--tls"] if self.secured else []
         with self.log_file.open("a") as log:
             self.process = subprocess.Popen(
                 [*command, "--listen", f"127.0.0.1:{self.port}"],
@@ -58,7 +60,9 @@ class NodeProcess:
                 stderr=log,
                 text=True,
             )
-        self.port = int(line_of(self.process)["url"].rsplit(":", 1)[1])
+        said = line_of(self.process)
+        self.port = int(said["url"].rsplit(":", 1)[1])
+        self.pin = bytes.fromhex(said["tls"]) if self.secured else None
 
     def stop(self, *, kill: bool = False) -> None:
         if self.process is None:
@@ -71,7 +75,7 @@ class NodeProcess:
 
 
 class Place:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, secured: bool = False) -> None:
         self.folder = folder
         self.hub = HubProcess(folder)
         self.hub_line = Line(self.hub.port)
@@ -82,7 +86,7 @@ class Place:
         self.kiosk = DeviceProcess(folder / "kiosk", links["kiosk"], telemetry_s=2.0, wait_s=10.0)
         self.gate_a = DeviceProcess(folder / "gate-a", links["gate"], telemetry_s=2.0, wait_s=10.0)
         self.gate_b = DeviceProcess(folder / "gate-b", self.link(Role.GATE, "B"), telemetry_s=2.0, wait_s=10.0)
-        self.node = NodeProcess(folder / "node", self.link(Role.VENUE, "V1"))
+        self.node = NodeProcess(folder / "node", self.link(Role.VENUE, "V1"), secured=secured)
         self.node.start()
         self.node_line = Line(self.node.port)
         self.epoch = 0
@@ -102,8 +106,9 @@ class Place:
         """What a person does at the hub: name the arbiter, in a reign of its own."""
         self.epoch += 1
         who = None if node is None else node.identity.device
-        urls = () if line is None else (line.url,)
-        said = arbiter.signed(Arbiter(self.epoch, who, urls, None, SystemClock().now_utc()), self.hub_key)
+        pin = None if node is None else node.pin
+        urls = () if line is None else (line.url if pin is None else line.url.replace("http:", "https:"),)
+        said = arbiter.signed(Arbiter(self.epoch, who, urls, pin, SystemClock().now_utc()), self.hub_key)
         with self.at_hub.write() as connection:
             connection.execute(delete(tables.document).where(tables.document.c.name == arbiter.DOCUMENT))
             row = {"name": arbiter.DOCUMENT, "text": said, "at": tables.stamp(SystemClock().now_utc())}
@@ -139,8 +144,10 @@ class Place:
     def claim(self, gate: str, ticket: Any, *, at: Line | None = None, code: bool = True) -> Granted | Denied:
         """A scan at a gate that the arbiter decides: claim, and on yes the admission in the gate's journal."""
         device = self.gate_a if gate == "A" else self.gate_b
+        url = (at or self.node_line).url
         line = HttpHub(
-            (at or self.node_line).url,
+            url if self.node.pin is None else url.replace("http:", "https:"),
+            tls=self.node.pin,
             device=device.identity.device,
             key=device.state.identity_key(),
             clock=SystemClock(),

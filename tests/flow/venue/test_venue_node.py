@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,33 @@ def test_a_revoked_device_is_refused_at_once_by_both_and_forgets_the_guests(plac
     assert [row.reason for row in rows] == ["revoked"]
     assert len(place.hub_rows(tables.order)) == 1
     until(lambda: place.kiosk.health()["shut_out"])
+
+
+def test_a_node_with_a_tls_key_of_its_own_is_gone_to_under_its_pin_alone(tmp_path: Path) -> None:
+    """The hub states the pin that the node showed; after a restart it is the same; another pin is another machine, and nobody goes there."""
+    place = Place(tmp_path, secured=True)
+    try:
+        place.start()
+        pin = place.node.pin
+        [ticket] = place.sell()
+        until(lambda: place.cached(place.gate_b, ticket))
+        assert isinstance(place.claim("A", ticket), Granted)
+        until(place.everything_is_up)
+        node = place.node.identity.device
+        told = until(lambda: place.hub_rows(tables.telemetry, tables.telemetry.c.device == node))
+        assert pin is not None
+        assert pin.hex() in told[0].body, "the hub does not know what to state"
+        place.node.stop(kill=True)
+        place.node.start()
+        assert place.node.pin == pin
+        place.node.pin = bytes(32)
+        place.state_arbiter(place.node, place.node_line)
+        for device in place.devices:
+            until(
+                lambda device=device: device.health()["route"] == "venue node down: at the hub",
+                why=device.log()[-3000:],
+            )
+        [later] = place.sell()
+        until(lambda: place.cached(place.gate_b, later), why="a sale did not go round the stranger")
+    finally:
+        place.close()

@@ -19,14 +19,19 @@ from hub.web.app import create_app
 from sync.claim import ClaimMessage, answer_to_row
 from sync.operation import ReleaseReason
 from sync.protocol import (
+    Acknowledged,
     Answer,
     BlockGrant,
     Enrolled,
     EnrolRequest,
+    Head,
     LeaseAnswer,
     LeaseRequest,
+    OnBehalf,
     Page,
     Problem,
+    Rejoin,
+    Relayed,
     ReleaseMessage,
     SignedText,
     SlotGrant,
@@ -34,6 +39,7 @@ from sync.protocol import (
     TableRows,
     Telemetry,
     answers_to_row,
+    heads_to_row,
     segment_to_row,
 )
 from sync.state import Role
@@ -123,6 +129,23 @@ MESSAGES: list[tuple[str, Any]] = [
     ),
     ("Release", ReleaseMessage(b"o" * 16, b"f" * 16, ReleaseReason.NOT_PASSED, "A", NOW).to_row()),  # type: ignore[arg-type]
     ("LeaseRequest", LeaseRequest(1, (("s", 10),), ((6, 3), (8, 0))).to_row()),
+    (
+        "LeaseRequest",
+        LeaseRequest(1, (), ()).to_row() | {"relayed": OnBehalf(b"d" * 16, NOW).to_row()},  # type: ignore[arg-type]
+    ),
+    ("Rejoin", Rejoin(1, 7, (("s", 10),), (BlockGrant(6, 1, 99, NOW),)).to_row()),
+    ("Known", {"protocol": 1, "known_seq": 7}),
+    ("Heads", heads_to_row((Head(1, 7, b"h" * 32),))),
+    (
+        "Page",
+        Page(
+            "c",
+            False,
+            (),
+            NOW,
+            relay=Relayed("c", Acknowledged(1, 7), (Answer(b"o" * 16, Status.REJECTED, "revoked"),), NOW),  # type: ignore[arg-type]
+        ).to_row(),
+    ),
     (
         "LeaseAnswer",
         LeaseAnswer((SlotGrant("s", 10, 3),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9)), NOW).to_row(),

@@ -108,7 +108,7 @@ def test_every_device_route_refuses_everyone_but_its_devices(
     client: TestClient, kiosk: Device, gate: Device, gate_b: Device, node: HubNode, session: tuple[str, str]
 ) -> None:
     found = calls(client, Who.DEVICE)
-    assert len(found) == 7
+    assert len(found) == 8
     node.revoke(gate_b.identity.device)
     for method, path, route in found:
         body = b"" if method == "GET" else b"{}"

@@ -160,3 +160,15 @@ def test_whatever_happens_there_is_somebody_to_ask(events: list[str]) -> None:
         assert made.current() == HUB or made.current().node == NODE.hex()
         assert made.node_down == (made.current() == HUB)
         assert made.node_down == (made.next_probe_s() is not None)
+
+
+def test_an_address_without_the_tls_that_is_stated_is_passed_over_and_told() -> None:
+    made = route(FixedClock(NOW))
+    made.learn(statement(1, "http://10.0.0.2"))
+    assert (made.current(), made.node_named, made.pin_missing) == (HUB, False, True)
+    made.learn(statement(2, "http://10.0.0.2", "https://10.0.0.2"))
+    assert made.current() == Origin(NODE.hex(), "https://10.0.0.2", b"t" * 32)
+    made.learn(Arbiter(3, NODE, ("https://10.0.0.2",), None, NOW))
+    assert (made.current(), made.pin_missing) == (HUB, True)
+    made.learn(Arbiter(4, NODE, ("http://10.0.0.2",), None, NOW))
+    assert (made.current(), made.pin_missing) == (Origin(NODE.hex(), "http://10.0.0.2"), False)

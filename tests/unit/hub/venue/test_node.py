@@ -20,7 +20,7 @@ from sync.cache import Cache
 from sync.errors import HubRefused
 from sync.journal import answer
 from sync.operation import Mode
-from sync.protocol import NODE_SCOPE, LeaseRequest, Telemetry
+from sync.protocol import NODE_SCOPE, LeaseRequest, Rejoin, Telemetry
 from sync.state import Role
 from tests.hubkit import Device, LocalHub, make_device, open_some_slots, seeded
 from tests.unit.hub.venue.conftest import Venue, make_venue, state_arbiter
@@ -234,6 +234,71 @@ def test_a_restored_hub_gets_back_what_it_lost(venue: Venue, kiosk: Device) -> N
     assert rows(venue.hub, tables.order, "order") == lost
 
 
+def test_a_restored_hub_hears_through_the_node_what_devices_hold(
+    venue: Venue, kiosk: Device, gate: Device, clock: FixedClock
+) -> None:
+    """Put back to before everything: what it lost comes from the node, leases from the kiosk's word, each once; then all go on."""
+    open_some_slots(venue.hub)
+    venue.pull()
+    with venue.hub.read() as connection:
+        [slot, *_] = connection.scalars(select(tables.slot.c.slot).order_by(tables.slot.c.slot)).all()
+    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 5),)))
+    kiosk.append(kiosk.sale(slot=slot), kiosk.sale())
+    venue.send(kiosk)
+    gate.append(gate.admission(kiosk.sold[0].ticket))
+    venue.send(gate)
+    venue.push()
+    kept = ((tables.order, "order"), (tables.ticket, "ticket"), (tables.used, "op"), (tables.operation, "op"))
+    lost = [rows(venue.hub, table, name) for table, name in kept]
+    with venue.hub.write() as connection:
+        for table in (*(table for table, _ in kept), tables.chain, tables.lease):
+            connection.execute(table.delete())
+        for table in (tables.order_line, tables.order_tax, tables.payment):
+            connection.execute(table.delete())
+        connection.execute(update(tables.slot).values(leased=0))
+    venue.hub.begin_again("a test")
+    with pytest.raises(HubRefused) as first:
+        venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 6),)))
+    assert first.value.error == "unreported"
+    held = Rejoin(kiosk.journal.incarnation, kiosk.journal.acknowledged_seq(), ((slot, 5),))
+    assert venue.of(kiosk).rejoin(held) == kiosk.journal.acknowledged_seq(), (
+        "the node has it all: nothing is asked of the kiosk"
+    )
+    venue.of(gate).telemetry(Telemetry(clock.now_utc(), "x", 0))
+    venue.node.push_telemetry(venue.line)
+    with pytest.raises(HubRefused) as asked:
+        venue.of(gate).telemetry(Telemetry(clock.now_utc(), "x", 0))
+    assert asked.value.error == "unreported"
+    assert venue.of(gate).rejoin(Rejoin(1, gate.journal.acknowledged_seq())) == gate.journal.acknowledged_seq()
+    venue.of(gate).telemetry(Telemetry(clock.now_utc(), "x", 1))
+    venue.node.push_telemetry(venue.line)
+    venue.push()
+    venue.pull()
+    venue.push()
+    venue.pull()
+    assert [rows(venue.hub, table, name) for table, name in kept] == lost
+    assert rows(venue.hub, tables.lease, "quantity") == {(5,)}
+    assert {device for (device,) in rows(venue.hub, tables.telemetry, "device")} == {gate.identity.device}
+    same_everywhere(venue)
+    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 6),)))
+
+
+def test_many_operations_of_a_shut_out_device_are_kept_without_effect(node: HubNode, kiosk: Device) -> None:
+    """Also where a whole segment is taken together."""
+    kiosk.append(*(kiosk.sale() for _ in range(40)))
+    segment = kiosk.journal.next_segment(kiosk.state)
+    assert segment is not None
+    node.revoke(kiosk.identity.device)
+    with node.read() as connection:
+        sender = devices.find(connection, kiosk.identity.device)
+    assert sender is not None
+    answers = node.operations(segment, sender=sender)
+    assert len(answers) == 41
+    assert {(item.status.value, item.reason) for item in answers} == {("rejected", "revoked")}
+    assert rows(node, tables.order, "order") == set()
+    assert len(rows(node, tables.operation, "op")) == 41
+
+
 def test_a_node_that_is_behind_says_so(venue: Venue, kiosk: Device, gate: Device) -> None:
     """A device that saw a cancellation at the hub is not shown the ticket as good again by a node that has not heard of it."""
     kiosk.append(kiosk.sale())
@@ -320,6 +385,11 @@ def test_a_new_generation_from_the_hub_keeps_what_only_the_node_knew(venue: Venu
     with held.engine.begin() as connection:
         assert len(cache_file.uses(connection, TicketId(bytes.fromhex(sold.ticket)))) == 1
     held.close()
+    for _ in range(40):
+        puller.step(wait_s=0)
+    assert puller.diverged == 0, "what the hub has not heard of yet, or was carried over, counts as a damaged cache"
+    with Cache.open(gate.state.cache(puller.generation)).engine.begin() as connection:
+        assert cache_file.uncounted(connection) == 0, "what was carried over is never counted"
     puller.close()
 
 
