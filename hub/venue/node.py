@@ -6,6 +6,7 @@ claims only while the hub's newest statement names it.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,6 +50,7 @@ from sync.state import Identity
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
+from tickets.ids import device_id as parse_device_id
 
 log = structlog.get_logger()
 
@@ -307,7 +309,8 @@ class VenueNode(HubNode):
         for part in page.tables:
             for row in part.as_mappings():
                 if part.table == "device":
-                    self.senders.forget(DeviceId(bytes.fromhex(row["device"])))
+                    with contextlib.suppress(ValueError, TypeError):  # a row that was left out as none
+                        self.senders.forget(parse_device_id(row["device"]))
                 elif part.table == "document" and row["name"] == tls.DOCUMENT:
                     self.on_pins(str(row["text"]))
 

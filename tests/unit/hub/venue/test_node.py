@@ -16,6 +16,7 @@ from hub.services import devices, feed
 from hub.venue import follow
 from hub.venue.tables import relay_segment
 from sync import cache as cache_file
+from sync import tls
 from sync.cache import Cache
 from sync.errors import HubRefused
 from sync.journal import answer
@@ -26,7 +27,7 @@ from tests.hubkit import Device, LocalHub, make_device, open_some_slots, seeded
 from tests.unit.hub.venue.conftest import Venue, make_venue, state_arbiter
 from tickets.admission import Denied, Granted, Reason
 from tickets.clock import FixedClock
-from tickets.ids import TicketId
+from tickets.ids import OpId, TicketId
 
 
 def rows(node: HubNode, table: object, *names: str) -> set[tuple[object, ...]]:
@@ -297,6 +298,32 @@ def test_many_operations_of_a_shut_out_device_are_kept_without_effect(node: HubN
     assert {(item.status.value, item.reason) for item in answers} == {("rejected", "revoked")}
     assert rows(node, tables.order, "order") == set()
     assert len(rows(node, tables.operation, "op")) == 41
+
+
+def test_what_people_ruled_and_the_hubs_tls_keys_pass_through(venue: Venue, kiosk: Device, gate: Device) -> None:
+    got: list[str] = []
+    venue.node.on_pins = got.append
+    what = kiosk.sale()
+    kiosk.append(what)
+    segment = kiosk.journal.next_segment(kiosk.state)
+    assert segment is not None
+    venue.hub.revoke(kiosk.identity.device)
+    with venue.hub.read() as connection:
+        sender = devices.find(connection, kiosk.identity.device)
+    assert sender is not None
+    venue.hub.operations(segment, sender=sender)
+    venue.hub.retry_operation(OpId(bytes.fromhex(what.op)), by="office")
+    said = tls.signed(tls.Pins(1, (b"p" * 32,), venue.hub.clock.now_utc()), venue.hub.key)
+    with venue.hub.write() as connection:
+        row = {"name": tls.DOCUMENT, "text": said, "at": tables.stamp(venue.hub.clock.now_utc())}
+        connection.execute(tables.document.insert(), row)
+        feed.touch(connection, "document", [tls.DOCUMENT])
+    venue.pull()
+    ruled = rows(venue.node, tables.revised_answer, "op", "status", "reason", "at")
+    assert ruled == rows(venue.hub, tables.revised_answer, "op", "status", "reason", "at") != set()
+    page = venue.of(gate).changes(None, wait_s=0, rows_max=1000)
+    assert [row["op"] for part in page.tables if part.table == "answer" for row in part.as_mappings()] == [what.op]
+    assert got == [said]
 
 
 def test_a_node_that_is_behind_says_so(venue: Venue, kiosk: Device, gate: Device) -> None:
