@@ -138,7 +138,7 @@ class HubNode:
     def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
         """One short step of the hub's chores. Raises DBAPIError."""
         now = self.clock.now_utc()
-        with one_moment(self.engine) as connection:
+        with self._turn, one_moment(self.engine) as connection:
             kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
         self.chores = self.chores if kept.busy else kept
         if kept.repaired:

@@ -19,8 +19,8 @@ from hub.tables import change, feed_time, meta
 TOMBSTONE_DAYS = 45
 """So long a device may be without a line and still go on from where it was."""
 TOMBSTONE_DAYS_MIN = 45
-ROWS = 1_000
-"""A step holds the one writer's place on SQLite for some ten milliseconds at most."""
+ROWS = 250
+"""A step holds the one writer's place on SQLite for some ten milliseconds, so that no gate's claim waits longer."""
 TIME_MARK_S = 3_600
 STALLED_S = 60.0
 """A transaction that runs longer than this holds the feed for every device: somebody should look."""
