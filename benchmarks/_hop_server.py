@@ -37,7 +37,9 @@ def main(folder: Path) -> None:
     links = [make_link(node, role=Role.GATE, label=str(n), gate="A", base_url=url, pin=pin) for n in range(8)]
     setattr(HubNode, "claim", lambda _, message, *, sender: _granted(message, sender=sender))  # noqa: B010
     line = json.dumps({"links": links, "pid": os.getpid()})
-    run_server(node, listener, tls=Tls(file), started=lambda: print(line, flush=True), on_beat=lambda: None)
+    run_server(
+        node, listener, database_url=None, tls=Tls(file), started=lambda: print(line, flush=True), on_beat=lambda: None
+    )
 
 
 main(Path(sys.argv[1]))

@@ -100,12 +100,13 @@ def fill(path: Path, tickets: int, shown: list[str]) -> None:
     db.execute("DROP INDEX ticket_by_short_id")
     db.execute("BEGIN")
     db.executemany(
-        "INSERT INTO ticket VALUES (?, 1, 1, 'valid', ?, ?, 'ja', ?)",
+        "INSERT INTO ticket (ticket, variant, uses, state, not_before, expires, language, short_id)"
+        " VALUES (?, 1, 1, 'valid', ?, ?, 'ja', ?)",
         ((ticket, begins, ends, f"{number % 1_000_000:06d}") for number, ticket in enumerate(ordered)),
     )
     used = (ticket for number, ticket in enumerate(ordered) if number % 5 == 0 and ticket not in known)
     db.executemany(
-        "INSERT INTO used VALUES (?, ?, 'entry', 1, '', ?, 'B', 0)",
+        "INSERT INTO used (op, ticket, passage, units, window, at, gate, released) VALUES (?, ?, 'entry', 1, '', ?, 'B', 0)",
         ((b"use---" + ticket, ticket, at) for ticket in used),
     )
     db.execute("COMMIT")

@@ -30,6 +30,11 @@ CONTENTS = {
         "hub serve": "Serve devices and the office; with --venue as a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
+        "hub arbiter": "Show or name who rules over the tickets' uses",
+        "hub lease show": "How the stock of today's slots stands, and who holds it",
+        "hub lease take-back": "Give up what a lost kiosk holds of a slot",
+        "hub slot capacity": "Change how many a slot has",
+        "hub slot cancel": "Stop the sale of a slot",
         "hub tls": "Show or change the hub's TLS key",
         "hub backup": "Copy the hub's SQLite database while it serves",
         "hub restored": "After a restore: which kiosks are waited for",
@@ -79,7 +84,13 @@ config = typer.Typer(
 payment = typer.Typer(help="Payments in doubt (処理未了) of this kiosk.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(payment, name="payment")
 app.add_typer(gate, name="gate")
+lease = typer.Typer(help="Stock that kiosks hold.", no_args_is_help=True, rich_markup_mode=None)
+slot = typer.Typer(help="Slots and their stock.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
+arbiter = typer.Typer(help="Who rules over the tickets' uses.", no_args_is_help=True, rich_markup_mode=None)
+hub.add_typer(arbiter, name="arbiter")
+hub.add_typer(lease, name="lease")
+hub.add_typer(slot, name="slot")
 operations = typer.Typer(
     help="Records that the hub could not apply, or that contradict something. Without a command: list them, a JSON line each.",
     rich_markup_mode=None,
@@ -351,6 +362,95 @@ def hub_tls(
     from hub.command import change_tls_key
 
     _run_hub(lambda: change_tls_key(database_url=database, step=step, key_file=key_file))
+
+
+@arbiter.command("show", help="The arbiter in force, and who named whom since when.")
+def arbiter_show(
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.arbiter_command import show
+
+    _run_hub(lambda: show(database_url=database, key_file=key_file))
+
+
+@arbiter.command(
+    "set", help="Name another arbiter, in the next epoch: gates believe it alone as soon as they hear of it."
+)
+def arbiter_set(
+    node: Annotated[str, typer.Option("--node", help="A venue node's label, or hub.")],
+    by: Annotated[str, typer.Option("--by", help="Who does it; kept on record.")],
+    url: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--url", help="Where devices reach it; may be repeated. For the hub: where they were enrolled."),
+    ] = None,
+    tls: Annotated[Optional[str], typer.Option("--tls", help="SHA-256 of its TLS key, in hex.")] = None,  # noqa: UP045
+    after: Annotated[int, typer.Option("--after", help="An epoch that devices have seen, after a restore.")] = 0,
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
+    from hub.arbiter_command import name
+
+    _run_hub(
+        lambda: name(database_url=database, node=node, urls=url or [], tls=tls, by=by, after=after, key_file=key_file)
+    )
+
+
+ByOption = Annotated[str, typer.Option("--by", help="Who decides this: a person's name, kept with it.")]
+
+
+@lease.command("show", help="How the stock of today's slots stands, and who holds what; a JSON line a slot.")
+def lease_show(database: DatabaseOption = "sqlite:///hub.db") -> None:
+    from hub.stock_command import show
+
+    _run_hub(lambda: show(database_url=database))
+
+
+@lease.command(
+    "take-back",
+    help="Give up what DEVICE holds of SLOT, because it will not sell it any more. Says how many may be sold twice; does it with --yes.",
+)
+def lease_take_back(
+    slot: Annotated[str, typer.Argument(help="As `hub lease show` names it.")],
+    device: Annotated[str, typer.Argument(help="The kiosk's label, or the start of its id.")],
+    by: ByOption,
+    because: Annotated[str, typer.Option("--because", help="Why; kept with it.")] = "",
+    sure: Annotated[
+        bool, typer.Option("--yes", help="Do it. Until the kiosk comes back, what it held is at risk.")
+    ] = False,
+    database: DatabaseOption = "sqlite:///hub.db",
+) -> None:
+    from hub.stock_command import take_back
+
+    if sure and not because.strip():
+        _stop("--because TEXT: taking a lease back needs a reason")
+    _run_hub(lambda: take_back(database_url=database, slot=slot, device=device, by=by, reason=because, sure=sure))
+
+
+@slot.command(
+    "capacity",
+    help="Give SLOT another capacity. Below what kiosks hold, they are asked to give back what they have not sold.",
+)
+def slot_capacity(
+    name: Annotated[str, typer.Argument(metavar="SLOT")],
+    units: Annotated[int, typer.Argument(metavar="UNITS", min=0, max=100_000)],
+    by: ByOption,
+    database: DatabaseOption = "sqlite:///hub.db",
+) -> None:
+    from hub.stock_command import set_capacity
+
+    _run_hub(lambda: set_capacity(database_url=database, slot=name, capacity=units, by=by))
+
+
+@slot.command("cancel", help="Stop the sale of SLOT. Tickets that were sold stay as they are.")
+def slot_cancel(
+    name: Annotated[str, typer.Argument(metavar="SLOT")],
+    by: ByOption,
+    database: DatabaseOption = "sqlite:///hub.db",
+) -> None:
+    from hub.stock_command import cancel
+
+    _run_hub(lambda: cancel(database_url=database, slot=name, by=by))
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")

@@ -27,6 +27,7 @@ from hub.database import open_database, sqlite_path
 from hub.errors import BadRequest, HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, restore, venue
+from hub.services.snapshot import Shelf
 from hub.venue.run import VENUE_KEY, Errands, open_venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
@@ -68,7 +69,13 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
     """The hub over a database, migrated; its key stands beside a SQLite file unless named. Raises HubError."""
     file = key_file_of(database_url, key_file)
     engine = open_database(database_url)
-    node = HubNode(engine, load_key(file, random_bytes=os.urandom), clock=SystemClock(), random_bytes=os.urandom)
+    node = HubNode(
+        engine,
+        load_key(file, random_bytes=os.urandom),
+        clock=SystemClock(),
+        random_bytes=os.urandom,
+        shelf=Shelf((sqlite_path(database_url) or file).with_suffix(".snapshots")),
+    )
     witness.watch(node, file)
     if node.restored is not None:
         log.error("restored", why=node.restored)
@@ -118,7 +125,14 @@ def serve(
     if secured:
         chosen = Tls(tls_cert, tls_key) if tls_cert is not None else _own_tls(file, host)
     if workers == 1:
-        run_server(node, listener, tls=chosen, started=lambda: _listening(listener, tls=chosen), on_beat=notify.alive)
+        run_server(
+            node,
+            listener,
+            database_url=database_url,
+            tls=chosen,
+            started=lambda: _listening(listener, tls=chosen),
+            on_beat=notify.alive,
+        )
         node.engine.dispose()
         return
     node.engine.dispose()  # the workers open their own; this process only watches over them
@@ -184,14 +198,17 @@ def run_server(
     node: HubNode,
     listener: socket.socket,
     *,
+    database_url: str | None,
     tls: Tls | None,
     started: Callable[[], None],
     on_beat: Callable[[], None],
     office: bool = True,
     made: Callable[[_Server], None] | None = None,
 ) -> None:
-    """Serve on a listening socket in this process until SIGTERM or SIGINT. `made` gets the server, which can be told to exit."""
-    app = create_app(node, office=office, on_beat=on_beat)
+    """Serve on a listening socket in this process until SIGTERM or SIGINT; with `database_url` snapshots are built in a process aside.
+    `made` gets the server, which can be told to exit.
+    """
+    app = create_app(node, office=office, on_beat=on_beat, database_url=database_url)
     # A segment is some ten thousand small objects without cycles: looking through all of them again and again was 7 % of an upload.
     gc.collect()
     gc.freeze()
@@ -522,6 +539,13 @@ def work() -> int:
             if order.tls_cert is None
             else Tls(Path(order.tls_cert), Path(order.tls_key) if order.tls_key else None)
         )
-        run_server(node, line.listener, tls=tls, started=line.ready, on_beat=line.beat)
+        run_server(
+            node,
+            line.listener,
+            database_url=order.database_url,
+            tls=tls,
+            started=line.ready,
+            on_beat=line.beat,
+        )
         node.engine.dispose()
     return 0

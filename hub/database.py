@@ -152,9 +152,8 @@ def run(engine: Engine, work: Callable[[Connection], _T]) -> _T:
                 connection.info["attempt"] = attempt
                 return work(connection)
         except DBAPIError as error:
-            state = sqlstate(error)
-            last = attempt + 1 == ATTEMPTS_MAX or (state == "23505" and attempt > 0)
-            if last or state not in _RACES:
+            last = attempt + 1 == ATTEMPTS_MAX or (sqlstate(error) == "23505" and attempt > 0)
+            if last or not is_race(error):
                 raise
         time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 only so that two do not meet again
     raise AssertionError("unreachable")
@@ -164,6 +163,11 @@ def sqlstate(error: DBAPIError) -> str | None:
     """PostgreSQL's five characters; None for SQLite, which has one writer and no races."""
     found: Any = getattr(error.orig, "sqlstate", None)
     return found if isinstance(found, str) else None
+
+
+def is_race(error: DBAPIError) -> bool:
+    """Whether another transaction was in the way, so that the same again may go through."""
+    return sqlstate(error) in _RACES
 
 
 def take_turns(connection: Connection, name: str) -> None:

@@ -30,6 +30,13 @@ class CursorGone(HubError):
     status = 410
 
 
+class SnapshotGone(HubError):
+    """A snapshot's file that was replaced by newer ones."""
+
+    error = "snapshot_gone"
+    status = 404
+
+
 class SchemaTooOld(HubError):
     """The device's software reads a form of the feed that is not served any more."""
 
@@ -69,10 +76,14 @@ class SegmentRefused(HubError):
 
 
 class EpochPassed(HubError):
-    """A gate has seen a newer arbiter than this one, which therefore must not confirm."""
+    """A claim of another reign than the one in which this arbiter rules, or nobody's rule at all. `epoch` is the newest known here."""
 
     error = "epoch"
     status = 409
+
+    def __init__(self, message: str, *, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 class NotAllowed(HubError):

@@ -7,43 +7,59 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from hub.database import one_moment, reading, run
+from hub.claim_desk import ClaimDesk
+from hub.database import is_race, one_moment, reading, run
 from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
 from hub.senders import Senders
 from hub.services import (
+    arbiter,
     attention,
     balance,
+    certificates,
     devices,
     feed,
     housekeeping,
     ledger,
+    reign,
     relay,
     reports,
     resolve,
     restore,
     stock,
+    sublending,
     tickets,
     uploads,
 )
+from hub.services import snapshot as snapshots
+from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
+from hub.services.reign import Reign
+from hub.turn import Turn
 from sync import hop
+from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.claim import ClaimMessage
 from sync.nonce import Nonces
 from sync.protocol import (
     CURSOR_SCHEMA,
+    HUB,
+    NODE_SCOPE,
     SCOPE,
     Acknowledged,
     Answer,
+    Answers,
+    CertificateAnswer,
     EnrolRequest,
     Head,
     LeaseAnswer,
@@ -55,10 +71,11 @@ from sync.protocol import (
     SignedText,
     Telemetry,
 )
+from sync.snapshot import NoSnapshot, SignedManifest
 from sync.state import Role, write_durably
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
-from tickets.ids import DeviceId, OpId, RandomBytes, TicketId
+from tickets.ids import OP_ID_BYTES, DeviceId, OpId, RandomBytes, TicketId
 
 _T = TypeVar("_T")
 
@@ -69,17 +86,35 @@ class HubNode:
     asks_upstream = False
     """Whether some calls are answered by another hub, and may take as long as its line."""
 
-    def __init__(self, engine: Engine, key: Ed25519PrivateKey, *, clock: Clock, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        key: Ed25519PrivateKey,
+        *,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        shelf: snapshots.Shelf | None = None,
+        device: DeviceId | None = None,
+        hub_key: bytes | None = None,
+    ) -> None:
+        """`shelf`: where snapshots stand, None for a hub that builds none. `device` and `hub_key` of a venue node: who it is, and the key
+        under which it believes the hub. None: this is the hub.
+        """
         self.engine, self.key = engine, key
         self.clock, self.random_bytes = clock, random_bytes
         self.public = key.public_key().public_bytes_raw()
+        self.device, self.hub_key = device, hub_key or self.public
         self.nonces = Nonces(key)
         self.senders = Senders(self.read, clock=clock)
+        self.shelf = shelf
         self.on_change: Callable[[], None] = lambda: None
+        self.lender = HUB
+        self.borrower: sublending.Borrower | None = None
+        """A venue node's own lease at its hub; its name as a lender is its device id then."""
         self._contacts: dict[DeviceId, datetime] = {}
         self._lock = threading.Lock()
-        # SQLite has one writer, and whoever finds it busy sleeps and looks again: segments wait in a line instead.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._desk: ClaimDesk | None = None
+        self._turn = Turn(one_at_a_time=engine.dialect.name == "sqlite")
         self._sums = balance.Memo()
         self.tombstone_days = housekeeping.TOMBSTONE_DAYS
         self.chores = housekeeping.Kept()
@@ -93,19 +128,25 @@ class HubNode:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One durable transaction; whoever waits for the feed is woken after it. For commands and single rows: it is not tried again."""
-        with self.engine.begin() as connection:
+        with self._turn.take(), self.engine.begin() as connection:
             yield connection
-        self._wrote += 1
-        self.on_change()
+        self._changed()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
         """Like `write`, and begun again where concurrent writers got in the way (hub.database.run): for the protocol's calls, which
         mean the same however often they are made.
         """
-        done = run(self.engine, work)
+        done = self._run(work)
+        self._changed()
+        return done
+
+    def _run(self, work: Callable[[Connection], _T], *, first: bool = False) -> _T:
+        with self._turn.take(first=first):
+            return run(self.engine, work)
+
+    def _changed(self) -> None:
         self._wrote += 1
         self.on_change()
-        return done
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -113,13 +154,18 @@ class HubNode:
             yield connection
 
     def begin(self, seen: restore.Witness | None) -> None:
-        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it."""
+        """Look whether the database was put back (hub.services.restore); `seen` is the witness outside of it. A new hub names itself the
+        arbiter.
+        """
         now = self.clock.now_utc()
-        why = run(
-            self.engine,
-            lambda connection: restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen),
-        )
-        self.restored = why or self.restored
+
+        def look(connection: Connection) -> str | None:
+            why = restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen)
+            if self.device is None:
+                reign.begin(connection, self.key, now=now)
+            return why
+
+        self.restored = self._run(look) or self.restored
 
     def begin_again(self, why: str) -> None:
         """Somebody says that the database was put back."""
@@ -131,14 +177,14 @@ class HubNode:
         wrote = self._wrote
         if wrote == self._marked:
             return None
-        made = run(self.engine, restore.move_mark)
+        made = self._run(restore.move_mark)
         self._marked = wrote
         return made
 
     def housekeep(self, *, walk: bool = True) -> housekeeping.Kept:
         """One short step of the hub's chores. Raises DBAPIError."""
         now = self.clock.now_utc()
-        with self._turn, one_moment(self.engine) as connection:
+        with self._turn.take(), one_moment(self.engine) as connection:
             kept = housekeeping.step(connection, now=now, tombstone_days=self.tombstone_days, walk=walk)
         self.chores = self.chores if kept.busy else kept
         if kept.repaired:
@@ -147,7 +193,9 @@ class HubNode:
 
     def rejoin(self, held: Rejoin, *, sender: KnownDevice, carried: OnBehalf | None = None) -> int:
         owner, now = self._subject(sender, carried), self.clock.now_utc()
-        return self.transact(lambda connection: restore.rejoin(connection, held, who=owner.device, now=now))
+        return self.transact(
+            lambda connection: restore.rejoin(connection, held, who=owner.device, now=now, lender=self.lender)
+        )
 
     def admit(self, claimed: hop.Claimed, sender: KnownDevice | None, *, revoked_too: bool = False) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
@@ -223,9 +271,30 @@ class HubNode:
             if now_known is None or now_known.revoked:
                 raise hop.HopError("revoked", "this device was shut out at the hub")
 
-    def operations(
-        self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None
-    ) -> tuple[Answer, ...]:
+    def snapshot(self, *, scope: str = SCOPE) -> SignedManifest | NoSnapshot:
+        """The newest snapshot of what a scope holds, or why there is none. Never builds one."""
+        if self.shelf is None or scope == NODE_SCOPE:
+            return NoSnapshot.FEW  # a node takes the feed as it is: it has to touch every row
+        current = self.shelf.current(self.public, scope=scope)
+        with self.read() as connection:
+            return snapshots.answer(connection, current)
+
+    def snapshot_file(self, sha256: str, *, scope: str = SCOPE) -> Path | None:
+        """The packed file of that digest, if it is one of this scope's."""
+        return None if self.shelf is None or scope == NODE_SCOPE else self.shelf.file(sha256, scope=scope)
+
+    def build_snapshot(self, database_url: str) -> snapshots.Built | None:
+        """Build them in a process aside where they are due; the whole venue's. Raises HubError."""
+        if self.shelf is None:
+            return None
+        now = self.clock.now_utc()
+        held = [self.shelf.current(self.public, scope=scope) for scope in snapshots.KEPT_SCOPES]
+        with self.read() as connection:
+            if not snapshots.is_wanted(connection, None if None in held else held[0], now=now):
+                return None
+        return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
+
+    def operations(self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None) -> Answers:
         """A segment from its device, or through the venue node that took it in: verified once, with the key of the device that wrote it.
 
         Raises ChainGap and the like; a fork is put on record first.
@@ -235,8 +304,7 @@ class HubNode:
             raise NotAllowed("a device sends its own operations")
         now, given = self.clock.now_utc(), uploads.read(segment, sender=owner)
         try:
-            with self._turn:
-                answers = self.transact(lambda connection: uploads.receive(connection, given, sender=owner, now=now))
+            answers = self.transact(lambda connection: self._received(connection, given, sender=owner, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
                 attention.note_trouble(connection, device=segment.device, kind=error.error, detail=str(error), now=now)
@@ -248,23 +316,101 @@ class HubNode:
         with self.read() as connection:
             return relay.heads(connection, device_id)
 
+    def _received(self, connection: Connection, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> Answers:
+        answers = uploads.receive(connection, given, sender=sender, now=now)
+        return Answers.of(answers, cursor=feed.cursor_after_mine(connection))
+
     def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
+        """The answer to one claim, durable. Raises EpochPassed, BadRequest."""
+        (result,) = self.claims([Asked(message, sender.device)])
+        if isinstance(result, HubError):
+            raise result
+        return result
+
+    def claim_soon(self, message: ClaimMessage, *, sender: KnownDevice) -> Future[Granted | Denied]:
+        """The same, together with others that wait; for a server with many gates. Raises Busy; the future what `claim` raises."""
+        with self._lock:
+            self._desk = self._desk or ClaimDesk(self.claims)
+        return self._desk.ask(Asked(message, sender.device))
+
+    def claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
+        """A result for each claim, all in one durable transaction; where another worker was in the way, each in its own."""
         now = self.clock.now_utc()
-        return self.transact(lambda connection: ledger.claim(connection, message, device=sender.device, now=now))
+
+        def answered(some: Sequence[Asked]) -> Callable[[Connection], Sequence[Result]]:
+            return lambda connection: arbiter.claims(connection, some, me=self.device, hub_key=self.hub_key, now=now)
+
+        try:
+            with self._turn.take(first=True), self.engine.begin() as connection:
+                results = answered(asked)(connection)
+        except DBAPIError as error:
+            if not is_race(error):
+                raise
+            results = [result for one in asked for result in self._run(answered([one]), first=True)]
+        self._changed()
+        return results
+
+    def close_desk(self) -> None:
+        """Answer the claims that wait and take no more by `claim_soon` until the next one."""
+        with self._lock:
+            desk, self._desk = self._desk, None
+        if desk is not None:
+            desk.close()
+
+    def reign(self) -> Reign:
+        """The newest reign known here, and whether it is this node's."""
+        with self.read() as connection:
+            return reign.present(connection, me=self.device, hub_key=self.hub_key)
+
+    def hand_over(
+        self, node: DeviceId | None, *, urls: Sequence[str], tls: bytes | None = None, by: str, after: int = 0
+    ) -> Arbiter:
+        """Name another arbiter; the hub's to do, by a person. Raises NotFound, BadRequest."""
+        with self.write() as connection:
+            return reign.hand_over(
+                connection, node=node, urls=urls, tls=tls, by=by, key=self.key, now=self.clock.now_utc(), after=after
+            )
 
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
         self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
     def lease(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
+        """Lend what there is; a venue node that runs short asks its hub first. Raises NotAllowed, Unreported."""
+        self.borrow(wanted, sender=sender)
+        return self.lend(wanted, sender=sender, carried=carried)
+
+    def borrow(self, wanted: LeaseRequest, *, sender: KnownDevice) -> None:
+        """A venue node's question at its hub before it lends; nothing at a hub. It may take as long as the hub does, so whoever serves many
+        gives it no place in the line to the database. Raises NotAllowed, Unreported.
+        """
+        if wanted.members and sender.role is not Role.VENUE:
+            raise NotAllowed("only a venue node lends on")
+        if self.borrower is None:
+            return
+        with self.read() as connection:
+            restore.must_have_reported(connection, sender.device)
+        self.borrower.top_up(self, wanted, device=sender.device)
+
+    def lend(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
+        """Lend what is here, also to a kiosk in whose name its venue node asks. Raises NotAllowed, Unreported."""
         owner, now = self._subject(sender, carried), self.clock.now_utc()
-        if owner.role is not Role.KIOSK or owner.revoked:
+        if carried is not None and (owner.role is not Role.KIOSK or owner.revoked):
             raise NotAllowed("only a kiosk holds leases")
+        if wanted.members and owner.role is not Role.VENUE:
+            raise NotAllowed("only a venue node lends on")
 
         def lend(connection: Connection) -> LeaseAnswer:
             restore.must_have_reported(connection, owner.device)
-            return stock.lend(connection, wanted, device=owner.device, now=now)
+            return stock.lend(connection, wanted, device=owner.device, now=now, lender=self.lender)
 
         return self.transact(lend)
+
+    def certificate(self, *, sender: KnownDevice, carried: OnBehalf | None = None) -> CertificateAnswer:
+        """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotAllowed, NotFound."""
+        owner, now = self._subject(sender, carried), self.clock.now_utc()
+        if owner.role is not Role.KIOSK or owner.revoked:
+            raise NotAllowed("only a kiosk sells")
+        return self.transact(lambda connection: certificates.renew(connection, owner.device, key=self.key, now=now))
 
     def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice, carried: OnBehalf | None = None) -> None:
         owner = self._subject(sender, carried)
@@ -274,7 +420,7 @@ class HubNode:
             restore.must_have_reported(connection, owner.device)
             reports.keep(connection, telemetry, device=owner.device, now=self.clock.now_utc())
 
-        run(self.engine, keep)  # nobody follows it, so nobody is woken
+        self._run(keep)  # nobody follows it, so nobody is woken
 
     def _subject(self, sender: KnownDevice, carried: OnBehalf | None) -> KnownDevice:
         """Whose message this is. Raises NotAllowed, NotFound."""
@@ -292,8 +438,14 @@ class HubNode:
             return resolve.retry(connection, op, by=by, now=self.clock.now_utc())
 
     def cancel_ticket(self, ticket_id: TicketId, *, by: str, reason: str) -> None:
-        with self.write() as connection:
-            tickets.cancel_ticket(connection, ticket_id, by=by, reason=reason, now=self.clock.now_utc())
+        op, now = OpId(self.random_bytes(OP_ID_BYTES)), self.clock.now_utc()
+
+        def cancel(connection: Connection) -> None:
+            mine = reign.present(connection, me=self.device, hub_key=self.hub_key)
+            epoch = mine.epoch if mine.rules else None
+            tickets.cancel_ticket(connection, op, ticket_id, by=by, reason=reason, epoch=epoch, now=now)
+
+        self.transact(cancel)
 
     def revoke(self, device_id: DeviceId) -> None:
         with self.write() as connection:

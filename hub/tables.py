@@ -89,7 +89,9 @@ selling_key = Table(
     Column("certificate", Text, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("revoked_at", _Big),
+    Column("tickets", _Big, nullable=False, server_default="0"),
 )
+"""`tickets`: how many tickets signed with this key have come in; its certificate allows a number of them."""
 
 operation = Table(
     "operation",
@@ -161,6 +163,7 @@ order_line = Table(
     Column("tax_bp", Integer, nullable=False),
     Column("slot", Text),
 )
+Index("order_line_by_slot", order_line.c.slot)
 order_tax = Table(
     "order_tax",
     metadata,
@@ -187,6 +190,7 @@ payment = Table(
     Column("masked", Text),
 )
 Index("payment_by_order", payment.c.order)
+Index("payment_by_attempt", payment.c.attempt)
 doubt = Table(
     "payment_doubt",
     metadata,
@@ -201,6 +205,7 @@ doubt = Table(
     Column("state", Text, nullable=False),
     Column("claim", Text, nullable=False),
 )
+Index("payment_doubt_by_attempt", doubt.c.attempt)
 owed = Table(
     "owed",
     metadata,
@@ -230,6 +235,7 @@ ticket = Table(
     Column("book", Text),
     Column("part", Integer, nullable=False),
     Column("parts", Integer, nullable=False),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),  # the sum of its withdrawals' units
 )
 Index("ticket_by_order", ticket.c.order)
 Index("ticket_by_short_id", ticket.c.short_id)
@@ -284,6 +290,28 @@ claim_answer = Table(
     Column("at", Text, nullable=False),
     Column("answer", Text, nullable=False),
 )
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("op", LargeBinary, primary_key=True),
+    Column("ticket", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("epoch", Integer),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("withdrawal_by_ticket", withdrawal.c.ticket)
+reign = Table(
+    "reign",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("node", LargeBinary),
+    Column("statement", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
 refusal = Table(
     "refusal",
     metadata,
@@ -306,7 +334,19 @@ slot = Table(
     Column("ends_at", Text, nullable=False),
     Column("capacity", Integer, nullable=False),
     Column("leased", Integer, nullable=False),
+    Column("sold", Integer, nullable=False, server_default="0"),
+    Column("free", Integer, nullable=False, server_default="0"),
+    Column("at_risk", Integer, nullable=False, server_default="0"),
+    Column("wanted", Integer, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("borrowed", Integer),
+    Column("borrowed_returned", Integer, nullable=False, server_default="0"),
+    Column("upstream_free", Integer, nullable=False, server_default="0"),
 )
+"""`leased` (lent and not sold), `sold`, `free` and `at_risk` are what `hub.services.stock` reckoned last from the facts; `wanted`: so many
+units a guest waits for at a kiosk that could not get them; `state`: open or cancelled. At a venue node `borrowed` and
+`borrowed_returned` are totals of what the hub lent it, and `upstream_free` what the hub has besides; at the hub `borrowed` is null.
+"""
 lease = Table(
     "lease",
     metadata,
@@ -314,6 +354,40 @@ lease = Table(
     Column("device", LargeBinary, primary_key=True),
     Column("incarnation", _Big, primary_key=True),
     Column("quantity", Integer, nullable=False),
+    Column("returned", Integer, nullable=False, server_default="0"),
+)
+"""Totals over the life of a journal's incarnation, which only grow: `quantity` lent, `returned` given back."""
+lease_taken = Table(
+    "lease_taken",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("slot", Text, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""A person took a lease back: `quantity` units whose fate was not known, when `base` were known to be sold or returned."""
+Index("lease_taken_by_slot", lease_taken.c.slot)
+lease_member = Table(
+    "lease_member",
+    metadata,
+    Column("device", LargeBinary, primary_key=True),
+    Column("node", LargeBinary, nullable=False),
+)
+"""Kiosks that sell from what a venue node borrowed: their sales draw on its lease."""
+slot_change = Table(
+    "slot_change",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("slot", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 short_block = Table(
     "short_block",

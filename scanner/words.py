@@ -55,6 +55,7 @@ _JA: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
     (VerdictKind.REFUSE, Reason.FORGED): Wording("不正券", "電子署名が一致しません", "券を返さず責任者を呼ぶ"),
     (VerdictKind.REFUSE, Reason.NO_ANSWER): Wording("照会待ち", "いま照会できません", "もう一度かざすか窓口へ"),
     (VerdictKind.REFUSE, Reason.NOT_INSIDE): Wording("入場なし", "入場の記録がありません", "番号を控えて窓口へ"),
+    (VerdictKind.REFUSE, Reason.DATA_OLD): Wording("照会待ち", "通信が長く途絶えています", "窓口で確認してもらう"),
 }
 
 _EN: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
@@ -83,6 +84,7 @@ _EN: Final[Mapping[tuple[VerdictKind, Reason | None], Wording]] = {
     (VerdictKind.REFUSE, Reason.FORGED): Wording("Forged", "Signature is wrong", "Keep it, call supervisor"),
     (VerdictKind.REFUSE, Reason.NO_ANSWER): Wording("Wait", "Cannot be checked now", "Scan again, or desk"),
     (VerdictKind.REFUSE, Reason.NOT_INSIDE): Wording("Not in", "No entry is recorded", "Note the number, desk"),
+    (VerdictKind.REFUSE, Reason.DATA_OLD): Wording("Wait", "Out of touch too long", "Have the desk check it"),
 }
 
 _EXIT: Final[Mapping[str, Wording]] = {

@@ -30,7 +30,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from sync import balance as sums
+from sync.conflict import CountedUse
 from sync.errors import CacheBroken
+from sync.operation import Mode
 from sync.store import Durability, open_engine
 from tickets.admission import Passage, Use
 from tickets.ids import OpId, TicketId
@@ -50,6 +52,7 @@ ticket = Table(
     Column("expires", Integer, nullable=False),
     Column("language", Text, nullable=False),
     Column("short_id", Text, nullable=False),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index("ticket_by_short_id", ticket.c.short_id)
@@ -64,6 +67,8 @@ used = Table(
     Column("at", Text, nullable=False),
     Column("gate", Text, nullable=False),
     Column("released", Integer, nullable=False),
+    Column("mode", Text, nullable=False, server_default="policy"),
+    Column("arrival", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index("used_by_ticket", used.c.ticket)
@@ -81,11 +86,14 @@ balance = Table(
 FEED_TABLES: Mapping[str, Table] = {"ticket": ticket, "used": used}
 """The tables that the change feed fills. Blobs travel as hex."""
 _BLOBS = {"ticket", "op"}
-SCHEMA = 1
+SCHEMA = 3
+"""2: with `balance`. 3: what conflicts are computed from (mode, withdrawn), and the order in which uses reached the hub. A file of another
+schema is given up for a new generation.
+"""
 
 _TICKET = select(ticket).where(ticket.c.ticket == bindparam("ticket"))
 _TICKET_BY_SHORT_ID = select(ticket).where(ticket.c.short_id == bindparam("short_id"))
-_USED = select(used).where(used.c.ticket == bindparam("ticket"))
+_USED = select(used).where(used.c.ticket == bindparam("ticket")).order_by(used.c.arrival, used.c.op)
 _CURSOR = select(meta.c.value).where(meta.c.key == bindparam("key"))
 _NODE_CURSOR = "cursor:"
 _BY_NODE = "by_node"
@@ -104,14 +112,18 @@ class CachedTicket:
     expires: int
     language: str
     short_id: str
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CachedUse:
-    """A use as the hub knows it; `released` ones are kept, so that a late copy of them counts for nothing."""
+    """A use as the hub knows it; `released` ones are kept, so that a late copy of them counts for nothing. `confirmed`: the arbiter
+    stands behind it.
+    """
 
     use: Use
     released: bool
+    confirmed: bool = False
 
 
 class Cache:
@@ -164,6 +176,12 @@ def cursor(connection: Connection, *, node: str | None = None) -> str | None:
     return connection.scalar(_CURSOR, {"key": _cursor_key(node)})
 
 
+def cursors(connection: Connection) -> tuple[str, ...]:
+    """The places of these rows in every feed that they came from."""
+    places = (meta.c.key == "cursor") | meta.c.key.startswith(_NODE_CURSOR)
+    return tuple(connection.scalars(select(meta.c.value).where(places).order_by(meta.c.key)))
+
+
 def _cursor_key(node: str | None) -> str:
     return "cursor" if node is None else f"{_NODE_CURSOR}{node}"
 
@@ -185,6 +203,7 @@ def find_by_short_id(connection: Connection, short_id: str) -> tuple[CachedTicke
 
 
 def uses(connection: Connection, ticket_id: TicketId) -> tuple[CachedUse, ...]:
+    """Every use of a ticket, in the order in which they reached the hub."""
     return tuple(
         CachedUse(
             Use(
@@ -196,8 +215,18 @@ def uses(connection: Connection, ticket_id: TicketId) -> tuple[CachedUse, ...]:
                 gate=row.gate,
             ),
             released=bool(row.released),
+            confirmed=row.mode == Mode.CONFIRMED,
         )
         for row in connection.execute(_USED, {"ticket": ticket_id})
+    )
+
+
+def counted(connection: Connection, ticket_id: TicketId) -> tuple[CountedUse, ...]:
+    """What ranking looks at (sync.conflict): the unreleased uses, with the hub's own word for who stands behind each."""
+    return tuple(
+        CountedUse(cached.use.op, ticket_id, cached.use.window, cached.use.units, cached.confirmed)
+        for cached in uses(connection, ticket_id)
+        if not cached.released
     )
 
 
@@ -287,4 +316,5 @@ def _ticket(row: Any) -> CachedTicket:
         expires=row.expires,
         language=row.language,
         short_id=row.short_id,
+        withdrawn=row.withdrawn,
     )

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "ticket": ("ticket", "variant", "uses", "state", "not_before", "expires", "language", "short_id"),
-    "used": ("op", "ticket", "passage", "units", "window", "at", "gate", "released"),
+    "ticket": ("ticket", "variant", "uses", "state", "not_before", "expires", "language", "short_id", "withdrawn"),
+    "used": ("op", "ticket", "passage", "units", "window", "at", "gate", "released", "mode", "arrival"),
 }
 """Final for schema 2 of the feed: another list is another schema. The first column is the key."""
 
@@ -32,7 +32,11 @@ def digest(table: str, values: Iterable[Any]) -> int:
 
 def digest_of_text(table: str, values: Iterable[Any]) -> int:
     """The same where bytes are hex already; the quick way for many rows."""
-    line = "\x1f".join([table, *map(str, values)])
+    return digest_of_line("\x1f".join([table, *map(str, values)]))
+
+
+def digest_of_line(line: str) -> int:
+    """The same for a text that is put together already."""
     return int.from_bytes(_blake2b(line.encode(), digest_size=8).digest(), "big")
 
 

@@ -4,7 +4,8 @@
     answer  {"op", "answer": "granted" | "denied", "epoch", "left", "reason", "first": {"at", "gate"} | null}
 
 The whole code travels with it, so that an arbiter which has no row of the ticket can verify it and insert the row. A known op
-gets the same answer again. `epoch` is the reign the gate lives in: an arbiter of another one must not confirm.
+gets the same answer again. `epoch` is the reign the gate lives in: an arbiter of another one says so (409 `epoch`) and answers nothing
+else, so an answer always has the epoch of its claim.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tickets.ids import ticket_id as parse_ticket_id
 
 UNITS_MAX = 65535
 EPOCH_FIRST = 1
-"""The reign that every venue begins in. It rises by a statement that the hub signs and in no other way; until such a statement exists
-this is the only one. A number in an answer raises nothing: one forged answer would make every true one old for ever.
+"""The reign that every venue begins in. It rises by a statement that the hub signs (sync.arbiter) and in no other way. A number in an
+answer raises nothing: one forged answer would make every true one old for ever.
 """
 
 
@@ -79,11 +80,13 @@ def answer_to_row(op: str, answer: Granted | Denied, *, epoch: int) -> dict[str,
     return {"op": op, "answer": "denied", "epoch": epoch, "left": None, "reason": answer.reason, "first": first}
 
 
-def answer_from_row(row: Any, *, op: str) -> Granted | Denied:
-    """The arbiter's answer to `op`. Raises MessageError."""
+def answer_from_row(row: Any, *, op: str, epoch: int | None = None) -> Granted | Denied:
+    """The arbiter's answer to `op`, in the reign `epoch` where that is given. Raises MessageError."""
     try:
         if row["op"] != op:
             raise ValueError("an answer to another claim")
+        if epoch is not None and row["epoch"] != epoch:
+            raise ValueError(f"an answer of epoch {row['epoch']} in epoch {epoch}")
         if row["answer"] == "granted":
             return Granted(epoch=int(row["epoch"]), left=None if row["left"] is None else int(row["left"]))
         if row["answer"] != "denied":

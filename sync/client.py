@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync import hop, protocol
+from sync import hop, protocol, snapshot
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.nonce import RANDOM_BYTES, answer_to
 from sync.protocol import (
     Acknowledged,
-    Answer,
+    Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -36,7 +39,8 @@ from sync.protocol import (
     known_from_json,
     segment_to_row,
 )
-from sync.wire import Connection, HttpAnswer
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest
+from sync.wire import Connection, HttpAnswer, HttpStream
 from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
@@ -50,6 +54,14 @@ NONCE_HEADER = "kaisatsu-nonce"
 NONCE_SHAPE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 TIME_HEADER = "Kaisatsu-Time"
 """The hub's clock in milliseconds since 1970, on every answer: what a device takes for the time when its own clock is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBody:
+    """A packed file on its way: `began` is the byte it starts at. Reading `chunks` raises what the transport raises inside the `with`."""
+
+    began: int
+    chunks: Iterator[bytes]
 
 
 class Hub(Protocol):
@@ -71,13 +83,23 @@ class Hub(Protocol):
         """
         ...
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]: ...
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        """The newest snapshot's manifest as the hub signed it, or why there is none."""
+        ...
+
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> AbstractContextManager[SnapshotBody]:
+        """The packed file from byte `start` on; the body says where it really begins (0: the whole file came)."""
+        ...
+
+    def operations(self, segment: Segment) -> Answers: ...
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied: ...
 
     def release(self, release: ReleaseMessage) -> None: ...
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer: ...
+
+    def certificate(self) -> CertificateAnswer: ...
 
     def telemetry(self, telemetry: Telemetry) -> None: ...
 
@@ -148,19 +170,52 @@ class HttpHub:
         body = self._send("GET", path, None, read_s=self._read_s + wait_s, bytes_max=protocol.PAGE_BYTES_MAX)
         return parsed(Page.from_json, body)
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        path = f"{snapshot.SNAPSHOT}?{urlencode({'wait': f'{wait_s:.3f}'})}"
+        return parsed(snapshot.answer_from_json, self._send("GET", path, None, read_s=self._read_s + wait_s))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        """Signed, over a fresh nonce if need be; the line may be slow, but not silent for longer than a read may take."""
+        fields = {"Range": f"bytes={start}-", "If-Range": manifest.etag} if start else {}
+        limits = (self._connect_s, self._read_s)
+        bytes_max = max(manifest.size, ANSWER_BYTES_MAX)
+        for again in (True, False):
+            head = self._head("GET", manifest.url, b"", headers=fields)
+            with self._wire.stream(head, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max) as answer:
+                self._note(answer.headers)
+                if answer.status in (200, 206) and answer.headers.get("etag") == manifest.etag:
+                    yield SnapshotBody(_began(answer, start), answer.chunks)
+                    return
+                if answer.length > ANSWER_BYTES_MAX:
+                    raise HubUnreachable("an answer that is not the hub's")
+                refused = HttpAnswer(answer.status, answer.headers, b"".join(answer.chunks))
+            if not (again and self._may_ask_again(refused)):
+                raise _refusal(refused)
+
+    def operations(self, segment: Segment) -> Answers:
         return parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         body = claim.to_json().encode()
         answer = self._call("POST", protocol.CLAIM, body, read_s=deadline_s, connect_s=deadline_s)
-        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op), answer.body)
+        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op, epoch=claim.epoch), answer.body)
+
+    def reach(self, *, deadline_s: float) -> int:
+        """The epoch in which the other end rules, 0 where it does not: proof that the line carries, before a guest waits for it."""
+        body = self._send("GET", protocol.ARBITER, None, read_s=deadline_s, connect_s=deadline_s)
+        return parsed(protocol.ruling_epoch, body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
         return parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        return parsed(
+            CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION})
+        )
 
     def telemetry(self, telemetry: Telemetry) -> None:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
@@ -199,22 +254,17 @@ class HttpHub:
         """
         limits = (connect_s or self._connect_s, read_s or self._read_s)
         answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
-        # `replayed`: sent again by the wire, because a kept connection closed before the first answer came.
-        if answer.status == 401 and self._key is not None and _problem(answer).error in ("nonce", "replayed"):
+        if self._may_ask_again(answer):
             answer = self._exchange(method, path, body, limits=limits, bytes_max=bytes_max, headers=headers)
         if answer.status in good:
             return answer
-        if 400 <= answer.status < 500 and answer.status != 429:
-            problem = _problem(answer)
-            raise HubRefused(
-                f"the hub refused: {problem.detail}",
-                status=answer.status,
-                error=problem.error,
-                known_seq=problem.known_seq,
-            )
-        raise HubUnreachable(
-            f"the hub answered {answer.status}", retry_after_s=_retry_after_s(answer), slow=answer.status in (429, 503)
-        )
+        raise _refusal(answer)
+
+    def _may_ask_again(self, answer: HttpAnswer) -> bool:
+        """Whether the hub only wants the request signed over its newest nonce. `replayed`: it was sent again by the wire, because a kept
+        connection closed before the first answer came.
+        """
+        return answer.status == 401 and self._key is not None and _problem(answer).error in ("nonce", "replayed")
 
     def _exchange(
         self,
@@ -226,6 +276,13 @@ class HttpHub:
         bytes_max: int,
         headers: Mapping[str, str] | None,
     ) -> HttpAnswer:
+        head = self._head(method, path, body, headers=headers)
+        answer = self._wire.exchange(head, body, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max)
+        self._note(answer.headers)
+        return answer
+
+    def _head(self, method: str, path: str, body: bytes, *, headers: Mapping[str, str] | None) -> bytes:
+        """A request's first line and fields, signed where there is a key."""
         lines = [f"{method} {path} HTTP/1.1\r\n{self._fixed}"]
         if body or method != "GET":
             lines.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
@@ -241,10 +298,7 @@ class HttpHub:
                 nonce=answer_to(self._nonce, self._random_bytes(RANDOM_BYTES)),
             )
         lines.extend(f"{name}: {value}\r\n" for name, value in sent.items())
-        head = ("".join(lines) + "\r\n").encode("ascii")
-        answer = self._wire.exchange(head, body, connect_s=limits[0], read_s=limits[1], bytes_max=bytes_max)
-        self._note(answer.headers)
-        return answer
+        return ("".join(lines) + "\r\n").encode("ascii")
 
     def _note(self, headers: Mapping[str, str]) -> None:
         """The hub's clock and its newest nonce, which stand on each of its answers."""
@@ -254,6 +308,30 @@ class HttpHub:
         text = headers.get(TIME_HEADER.lower(), "")
         if text.isascii() and text.isdigit() and len(text) <= 14:
             self._offset = datetime.fromtimestamp(int(text) / 1000, tz=UTC) - self._clock.now_utc()
+
+
+def _began(answer: HttpStream, start: int) -> int:
+    """The byte that the body of a snapshot begins with."""
+    if answer.status == 200:
+        return 0
+    if not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
+        raise HubUnreachable("a part of a snapshot that goes on at another byte")
+    return start
+
+
+def _refusal(answer: HttpAnswer) -> HubRefused | HubUnreachable:
+    """What an answer that is none comes to: the hub's own no, or a hub (or what stands before it) that cannot now."""
+    if 400 <= answer.status < 500 and answer.status != 429:
+        problem = _problem(answer)
+        return HubRefused(
+            f"the hub refused: {problem.detail}",
+            status=answer.status,
+            error=problem.error,
+            known_seq=problem.known_seq,
+        )
+    return HubUnreachable(
+        f"the hub answered {answer.status}", retry_after_s=_retry_after_s(answer), slow=answer.status in (429, 503)
+    )
 
 
 def _retry_after_s(answer: HttpAnswer) -> float | None:

@@ -1,7 +1,8 @@
 """Conflicts: uses of a ticket beyond its cap, computed alike at both ends and never stored.
 
 Rank a ticket's unreleased uses of one window, confirmed ones first, then by operation id; each one that goes beyond the cap is a
-conflict. Order of arrival plays no part, so hub, venue node and gate name the same ones.
+conflict. What was withdrawn (cancelled, refunded, transferred) was taken by the arbiter under the ticket's lock, so it ranks before all
+of them. Order of arrival plays no part, so hub, venue node and gate name the same ones.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Conflict:
     beyond: int
 
 
-def conflicts(uses: Iterable[CountedUse], *, cap: int) -> tuple[Conflict, ...]:
-    """Those of one ticket's uses in one window that go beyond `cap` (0: no limit), in rank order."""
+def conflicts(uses: Iterable[CountedUse], *, cap: int, withdrawn: int = 0) -> tuple[Conflict, ...]:
+    """Those of one ticket's uses in one window that go beyond `cap` (0: no limit), `withdrawn` units of which are gone, in rank order."""
     if cap == 0:
         return ()
-    result, spent = [], 0
+    result, spent = [], withdrawn
     for use in sorted(uses, key=lambda use: (not use.confirmed, use.op)):
         spent += use.units
         if use.units and spent > cap:

@@ -19,17 +19,30 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from sync import grants, shut_out
+from sync import discovery, granted, room, shut_out
 from sync.afresh import begin_afresh
+from sync.arbiter import Arbiter
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError, NotEnrolled
+from sync.errors import (
+    HubKeyWrong,
+    HubRefused,
+    HubUnreachable,
+    JournalBroken,
+    MessageError,
+    NewerFile,
+    NotEnrolled,
+    StoreFull,
+)
 from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
 from sync.rejoin import rejoin
+from sync.renewal import Renewal
+from sync.room import Level
 from sync.route import Origin, Route
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
@@ -45,8 +58,11 @@ HEALTH_PART = "hub"
 UPLOADS_FIRST_S = 60.0
 """So long the feed waits at most for uploads that get through: a revocation must not wait for a backlog without end."""
 LOOK_S = 1.0
+HOUSE_EVERY_S = 30.0
 """A lost ring costs so much at most."""
 REOPEN_S = 5.0
+LAST_WORD_S = 3.0
+"""A device that goes off gives back what it will not sell, if that is done within so long."""
 FORK = "the hub holds other operations under its numbers: this disk was put back to an earlier time, or copied"
 TLS_KEY = "tls_key"
 """What health says where something answers that does not hold the hub's TLS key."""
@@ -55,6 +71,9 @@ NODE_PAUSE_S = 2.0
 HUB_AWAY = "hub_away"
 DIVERGED_WARNING_S = 3_600.0
 """So long a cache that differed from the hub is told, though it was healed at once: somebody should ask why."""
+
+LAN_WAIT_S = 1.0
+"""So long whoever is on the LAN has to say that he is the venue node."""
 
 log = structlog.get_logger()
 
@@ -109,6 +128,8 @@ class JournalWatch:
     def _open(self) -> Opened:
         try:
             journal = open_journal(self._state, clock=self._clock, random_bytes=self._random_bytes)
+        except NewerFile as error:
+            return Opened(sound=None, grants=None, problem=str(error))
         except JournalBroken as error:
             return Opened(sound=None, grants=open_for_grants(self._state), problem=str(error))
         return Opened(sound=journal, grants=journal)
@@ -119,6 +140,7 @@ class News:
     """What this process knows of the line, for the health row. Replaced whole under a lock."""
 
     last_contact: datetime | None = None
+    line: bool = False
     current_at: datetime | None = None
     unsent: int = 0
     rejected: int = 0
@@ -133,6 +155,7 @@ class News:
     refused: str = ""
     journal: str = ""
     clock_offset_s: float = 0.0
+    room: Level = Level.AMPLE
     unsent_hub: int = 0
     shut_out: bool = False
 
@@ -201,6 +224,8 @@ class Shared:
     news: News = field(default_factory=News)
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
+    contact_s: float | None = None
+    """When the hub itself last answered any thread, by the steady clock, or a venue node that had just heard of it."""
 
     def tell(self, **changes: Any) -> News:
         with self.lock:
@@ -228,8 +253,10 @@ class Shared:
 
     def reached(self, line: Line) -> None:
         self.route.reached(line.origin)
+        if line.origin.node is None:
+            self.contact_s = self.clock.monotonic_s()
         offset_s = round(line.hub.clock_offset_s, 3)
-        self.tell(last_contact=self.clock.now_utc(), refused="", clock_offset_s=offset_s)
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=offset_s)
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
@@ -274,10 +301,11 @@ def push(shared: Shared, bell: Doorbell) -> None:
             bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
             continue
         try:
-            if _push_all(shared, work.uploader, work.keeper, work.line, opened.sound):
-                shared.report_now.set()
+            sent = _push_all(shared, work)
             backoff.succeeded()
             shared.uploads.settled()
+            if sent:
+                shared.report_now.set()
             if failing:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
@@ -289,17 +317,23 @@ def push(shared: Shared, bell: Doorbell) -> None:
             log.warning("journal_unusable", error=str(error.orig))
         _count_unsent(shared, opened)
         bell.wait(timeout_s=max(pause_s, 0.01))
+    if work.keeper is not None:
+        _give_back_at_the_end(work.keeper)
 
 
 @dataclass(slots=True)
 class _Pushing:
-    """What the push thread holds: its line, and who sends from the journal that is open now."""
+    """What the push thread holds: its line, and who sends from the journal that is open now. `remembered_s`: when the busiest day was last
+    looked at.
+    """
 
     shared: Shared
     line: Line
     opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
+    renewal: Renewal | None = None
+    remembered_s: float = float("-inf")
     not_before_s: float = float("-inf")
     """Whoever serves this device asked not to be called before."""
 
@@ -315,14 +349,16 @@ class _Pushing:
             return now_open
         self.opened = now_open
         shared.tell(journal=now_open.problem)
-        self.uploader = self.keeper = None
-        if now_open.sound is None:
+        self.uploader = self.keeper = self.renewal = None
+        sound = now_open.sound
+        if sound is None:
             return None if _begin_afresh(shared) else now_open
         at_hub = self.line.origin.node is None
-        self.uploader = Uploader(now_open.sound, shared.state, self.line.hub, clock=shared.clock, at_hub=at_hub)
+        self.uploader = Uploader(sound, shared.state, self.line.hub, clock=shared.clock, at_hub=at_hub)
         if shared.identity.role is Role.KIOSK:
             units = shared.settings.slot_units
-            self.keeper = LeaseKeeper(now_open.sound, self.line.hub, clock=shared.clock, slot_units=units)
+            self.keeper = LeaseKeeper(sound, self.line.hub, clock=shared.clock, slot_units=units)
+            self.renewal = Renewal(sound, shared.identity, self.line.hub, clock=shared.clock)
         return now_open
 
     def failed(self, error: HubUnreachable | HubRefused, backoff: Backoff) -> float:
@@ -344,14 +380,46 @@ class _Pushing:
         return 0.0 if _elsewhere(shared, self.line.origin, error) else pause_s
 
 
-def _push_all(
-    shared: Shared, uploader: Uploader | None, keeper: LeaseKeeper | None, line: Line, sound: Journal | None
-) -> bool:
-    """Everything that waits: operations, what a restored hub must know, leases. Whether any operation was answered."""
-    sent_any = False
+def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
+    """This device goes off. Where its program was closed before, others may sell what it held; where the line is gone, nothing is given
+    back that nobody would hear of.
+    """
+    try:
+        if keeper.step(closing=True):
+            log.info("leases_returned")
+    except (HubUnreachable, HubRefused) as error:
+        log.info("leases_not_returned", error=str(error))
+    except DBAPIError as error:
+        log.warning("journal_unusable", error=str(error.orig))
+
+
+def _push_all(shared: Shared, work: _Pushing) -> bool:
+    """Everything that waits: operations, what a restored hub must know, leases, the certificate. Whether any operation was answered."""
+    keeper, line, opened = work.keeper, work.line, work.opened
+    sound = None if opened is None else opened.sound
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
-    while uploader is not None and not shared.stop.is_set():
+    sent = work.uploader is not None and _push_operations(shared, work.uploader, line)
+    try:
+        if sound is not None and shared.rejoin_now.is_set():
+            again = rejoin(sound, line.hub)
+            shared.rejoin_now.clear()
+            log.warning("rejoined", sent_again=again)
+        if keeper is not None:
+            _keep_leases(shared, work, keeper)
+        if work.renewal is not None and work.renewal.step():
+            log.info("certificate_renewed")
+    except HubRefused as refused:
+        # A venue node that has no line to its hub is no reason to leave it: selling goes on from what is held.
+        if line.origin.node is None or refused.error != HUB_AWAY:
+            raise
+    return sent
+
+
+def _push_operations(shared: Shared, uploader: Uploader, line: Line) -> bool:
+    """Whether any operation was answered."""
+    sent_any = False
+    while not shared.stop.is_set():
         sent = uploader.step()
         if not sent.operations:
             break
@@ -360,35 +428,21 @@ def _push_all(
         shared.reached(line)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
-    if uploader is not None and sound is not None and shared.rejoin_now.is_set() and _rejoined(sound, line):
-        shared.rejoin_now.clear()
-    if keeper is not None and _renewed(keeper, line):
-        shared.reached(line)
-        shared.ring(KIOSK_BELL)
-        log.info("leases_renewed")
     return sent_any
 
 
-def _rejoined(sound: Journal, line: Line) -> bool:
-    """Whether the restored hub has heard what this device holds. Through a venue node without a line to its hub it has not."""
-    try:
-        again = rejoin(sound, line.hub)
-    except HubRefused as refused:
-        if line.origin.node is None or refused.error != HUB_AWAY:
-            raise
-        return False
-    log.warning("rejoined", sent_again=again)
-    return True
-
-
-def _renewed(keeper: LeaseKeeper, line: Line) -> bool:
-    """Whether new leases came. A venue node that has no line to its hub is no reason to leave it: selling goes on from what is held."""
-    try:
-        return keeper.step()
-    except HubRefused as refused:
-        if line.origin.node is None or refused.error != HUB_AWAY:
-            raise
-        return False
+def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper) -> None:
+    """Raises HubRefused where a venue node has no line to its hub."""
+    if shared.contact_s is not None:
+        keeper.heard(shared.contact_s)  # whichever thread heard it: what is returned now somebody will sell
+    while not shared.stop.is_set() and keeper.step():
+        shared.reached(work.line)
+        shared.worked("push")
+        shared.ring(KIOSK_BELL)
+        log.info("leases_renewed")
+    if shared.clock.monotonic_s() > work.remembered_s + shared.settings.telemetry_s:
+        keeper.remember_peak()
+        work.remembered_s = shared.clock.monotonic_s()
 
 
 def _mark_forked(shared: Shared, journal: Journal | None) -> None:
@@ -492,6 +546,8 @@ def pull(shared: Shared) -> None:
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
             else:
                 pause_s = LOOK_S
+        except StoreFull:
+            pause_s = backoff.failed()  # told where it was found; the line is as it was
         except (HubUnreachable, HubRefused, MessageError) as error:
             failing, pause_s = True, _pause_s(shared, backoff, error)
             _not_reached(shared, "pull", error, work.line)
@@ -519,6 +575,8 @@ class _Pulling:
     downloader: Downloader | None = None
     alone_s: float = 0.0
     """Until then the feed waits for uploads."""
+    kept_s: float = float("-inf")
+    """When the house was last kept."""
 
     def once(self) -> bool:
         """One page from whoever serves this device now. False where there is no journal to put it in."""
@@ -531,6 +589,9 @@ class _Pulling:
             self._go_over(shared.route.current())
         if self.downloader is None:
             return False
+        if shared.clock.monotonic_s() - self.kept_s > HOUSE_EVERY_S:
+            self.kept_s = shared.clock.monotonic_s()
+            _keep_house(shared, self.downloader, now_open.sound)
         self._uploads_first()
         if _pull_once(shared, self.downloader, self.line):
             _learn(shared, now_open)
@@ -574,6 +635,14 @@ def _pause_s(shared: Shared, backoff: Backoff, error: Exception) -> float:
     return min(pause_s, NODE_PAUSE_S) if shared.route.node_named and not told else pause_s
 
 
+def _find_on_the_lan(statement: Arbiter) -> tuple[str, ...]:
+    try:
+        return discovery.find(statement, wait_s=LAN_WAIT_S)
+    except (discovery.LanSilent, ImportError) as error:
+        log.info("node_not_looked_for", why=str(error))
+        return ()
+
+
 def _elsewhere(shared: Shared, origin: Origin, error: Exception) -> bool:
     """Whether to go on with another origin at once. A node that refuses as such (it is behind, or has not heard of this device) is as good
     as none; what it refuses in the hub's name is the hub's no.
@@ -590,7 +659,7 @@ def _learn(shared: Shared, opened: Opened) -> None:
     """Who is the venue's node, by the newest statement that came here."""
     if opened.grants is not None:
         with opened.grants.read() as connection:
-            shared.route.learn(grants.statement(connection, shared.identity.hub_key))
+            shared.route.learn(granted.arbiter(connection, shared.identity.hub_key))
 
 
 def _look_for_node(shared: Shared, downloader: Downloader) -> None:
@@ -646,11 +715,35 @@ def _downloader(shared: Shared, opened: Opened, line: Line) -> Downloader | None
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
+        worked=lambda: shared.worked("pull"),
     )
     downloader.use(line.hub, node=line.origin.node)
     downloader.open()
     shared.tell(generation=downloader.generation, shut_out=shut_out.is_shut_out(opened.grants))
     return downloader
+
+
+def _keep_house(shared: Shared, downloader: Downloader, journal: Journal | None) -> None:
+    """See how much room there is, keep the reserve, and let go of what nobody needs any more. Does without the hub."""
+    folder = shared.state.path
+    level = room.level(folder)
+    room.keep_reserve(folder)
+    if level is not shared.news.room:
+        (log.info if level is Level.AMPLE else log.warning)("disk_room", level=level, free_mib=room.free_mib(folder))
+    shared.tell(room=level)
+    if journal is None:
+        return
+    note_covered(journal, downloader.cursors())
+    kept_days = KEPT_DAYS if level is Level.AMPLE else LOW_KEPT_DAYS
+    gone = 0
+    while not shared.stop.is_set():
+        shared.worked("pull")
+        done = prune(journal, now=shared.clock.now_utc(), kept_days=kept_days)
+        gone += done.operations
+        if not done.more:
+            break
+    if gone:
+        log.info("pruned", operations=gone, kept_days=kept_days)
 
 
 def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
@@ -661,6 +754,8 @@ def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
     wait_s = shared.settings.wait_s if until_probe_s is None else min(shared.settings.wait_s, until_probe_s + 0.01)
     pulled = downloader.step(wait_s=wait_s)
     shared.reached(line)
+    if pulled.hub_there:
+        shared.contact_s = shared.clock.monotonic_s()
     if shared.news.shut_out and downloader.let_in():
         shared.tell(shut_out=False)
     if pulled.settled:
@@ -683,6 +778,8 @@ def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
 
 def _not_reached(shared: Shared, who: str, error: Exception, line: Line) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
+    if isinstance(error, HubUnreachable | HubKeyWrong):
+        shared.tell(line=False)
     if isinstance(error, HubKeyWrong):
         word = TLS_KEY
         _expect(shared, line)
@@ -713,7 +810,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         or news.began_afresh
     ):
         state = State.WARNING
-    if shared.route.node_down or shared.route.pin_missing:
+    if shared.route.node_down or shared.route.pin_missing or news.room is not Level.AMPLE:
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -726,6 +823,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         stops=stops,
         facts={
             "last_contact": None if news.last_contact is None else news.last_contact.isoformat(),
+            "line": news.line,
             "age_s": None if age_s is None else round(age_s, 1),
             "unsent": news.unsent,
             "rejected": news.rejected,
@@ -742,6 +840,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "route": _route_in_words(shared),
             "unsent_hub": news.unsent_hub,
             "shut_out": news.shut_out,
+            "room": news.room,
         },
     )
 
@@ -757,7 +856,7 @@ def _apart(news: News, now: datetime) -> bool:
 
 
 def run(settings: Settings) -> int:
-    """The process: starts both threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
+    """The process: starts the threads, publishes health once a second, ends on SIGTERM. Raises NotEnrolled."""
     state, clock = StateDir(settings.state_dir), SystemClock()
     identity = state.identity()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -774,6 +873,7 @@ def run(settings: Settings) -> int:
             random_bytes=os.urandom,
             device=identity.device,
             node_url=settings.node_url,
+            find=_find_on_the_lan,
         ),
     )
     try:
@@ -790,8 +890,12 @@ def run(settings: Settings) -> int:
             ("pull", lambda: pull(shared)),
             ("report", lambda: report(shared, board)),
         )
-        for name, work in threads:
-            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True).start()
+        started = [
+            threading.Thread(target=_guarded, args=(name, work, failed, shared), name=name, daemon=True)
+            for name, work in threads
+        ]
+        for thread in started:
+            thread.start()
         notify.ready("carrying")
         log.info("started", role=identity.role, label=identity.label)
         patience_s = (
@@ -810,6 +914,8 @@ def run(settings: Settings) -> int:
             shared.stop.wait(LOOK_S)
         notify.stopping()
         log.info("stopping")
+        shared.ring(SYNC_BELL)
+        started[0].join(LAST_WORD_S)
     board.close()
     return 1 if failed.is_set() else 0
 

@@ -1,7 +1,8 @@
 """Downloading: pages of the feed into the current cache generation, or into the next one until it is whole.
 
-A generation that is missing, broken, of another schema, or cut off from its feed is replaced by a new file, built from the start
-and put in force only when it is complete; the last good one is read meanwhile and kept until another follows. Granted rows go
+A generation that is missing, broken, of another schema, or cut off from its feed is replaced by a new file: a snapshot where the hub
+has one (sync.bootstrap), else built page by page. It is put in force only when it is complete; the last good one is read meanwhile
+and kept until the new one has served a day. Granted rows go
 into the journal first, then the cache moves its cursor, so a cut in between only means that a page comes twice.
 """
 
@@ -12,24 +13,34 @@ import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import assert_never
 
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
 from sync import granted, granted_copy, grants, shut_out, tls
 from sync.balance import PARTS
+from sync.bootstrap import Bootstrap, Fetched
 from sync.cache import FEED_TABLES, Cache
 from sync.checksum import to_text
 from sync.client import Hub
-from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError
+from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError, StoreFull
 from sync.journal import Journal
 from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Acknowledged, Page
-from sync.state import Identity, StateDir
+from sync.snapshot import WAIT_S_MAX, NoSnapshot
+from sync.state import Identity, StateDir, sync_directory
 from sync.store import reading
 from tickets.clock import Clock
 
+SERVED_S = 86_400.0
+"""A generation that has served so long needs no older one beside it."""
+BUILDING_ANSWERS_MAX = 6
+"""A hub that says so often that it is building is no longer waited for."""
 HEAL_AGAIN_S = 600.0
 """A cache that differs from the hub is built anew, but not more often than this: if the new one differs too, people must look."""
+HUB_HEARD_S = 40.0
+"""A venue node hears of its hub at the end of each long poll, every 20 s or so."""
 PARTS_A_STEP, PARTS_AT_FIRST = 1, 16
 """How many parts of the cache are counted anew after a page: of a million tickets one part is 4 000 rows, some milliseconds."""
 
@@ -47,6 +58,8 @@ class Pulled:
     switched: bool = False
     settled: int = 0
     """Words of the hub on operations that a venue node had answered first."""
+    hub_there: bool = True
+    """Whether the hub itself has been heard of lately; where a venue node answered, by its word."""
 
     @property
     def changed(self) -> bool:
@@ -66,6 +79,7 @@ class Downloader:
         clock: Clock,
         rows_max: int = PAGE_ROWS_MAX,
         told: Callable[[str, str], None] | None = None,
+        worked: Callable[[], None] | None = None,
     ) -> None:
         self._journal, self._state, self._identity, self._hub = journal, state, identity, hub
         self._node: str | None = None
@@ -75,6 +89,15 @@ class Downloader:
         self._current_number: int | None = None
         self._next: Cache | None = None
         self._next_number = 0
+        self._bootstrap = Bootstrap(
+            state, hub, hub_key=identity.hub_key, worked=worked or (lambda: None), told=self._told
+        )
+        self._fresh_wanted = False
+        self._told_full = False
+        self._asked = 0
+        self._snapshot_cursor: str | None = None
+        self._leavings = True
+        self._serving_since_s = clock.monotonic_s()
         self._seen: dict[str, set[str]] = {}
         self.rebuilt = 0
         """How many generations had to be replaced since this object began."""
@@ -156,6 +179,10 @@ class Downloader:
 
     def step(self, *, wait_s: float) -> Pulled:
         """Ask for the next page and lay it down. Raises HubUnreachable, HubRefused, MessageError (a page that makes no sense)."""
+        if self._fresh_wanted:
+            fetched = self._fetch(wait_s=wait_s)
+            if fetched is not None:
+                return fetched
         target = self._next or self._current
         assert target is not None, "open() comes first"
         building = self._next is not None
@@ -171,17 +198,9 @@ class Downloader:
         except HubRefused as refused:
             if refused.status != 410:
                 raise
-            self._told("feed_gone", str(refused))
-            if self._node is None or cursor is None:
-                self._begin_next()
-            else:  # the rows are good, and the node knows from where a device of its hub goes on
-                with target.engine.begin() as connection:
-                    cache_file.forget_cursor(connection, node=self._node)
+            self._feed_gone(target, cursor, refused)
             return Pulled(more=True)
-        if page.schema not in (CURSOR_SCHEMA, CURSOR_SCHEMA - 1):
-            raise MessageError(
-                f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}"
-            )
+        _must_be_readable(page)
         applied = self._grant(page, building=building)
         told = self._settle(page)
         try:
@@ -197,7 +216,20 @@ class Downloader:
             self._switch()
         if apart:
             self._heal(apart)
-        return Pulled(rows, applied.changed, applied.left_out, page.more, switched, told)
+        elif not page.more:
+            self._tidy()
+        return Pulled(rows, applied.changed, applied.left_out, page.more, switched, told, _hub_is_there(page))
+
+    def _feed_gone(self, target: Cache, cursor: str | None, refused: HubRefused) -> None:
+        self._told("feed_gone", str(refused))
+        if self._node is not None and cursor is not None:
+            # The rows are good, and the node knows from where a device of its hub goes on.
+            with target.engine.begin() as connection:
+                cache_file.forget_cursor(connection, node=self._node)
+            return
+        self._begin_next()
+        if cursor is not None and cursor == self._snapshot_cursor:
+            self._begin_paging()  # the hub's own snapshot is too old for its feed: the same one again would not help
 
     def _ask(self, cursor: str | None, seen: str | None, *, wait_s: float) -> Page:
         if self._node is None:
@@ -214,6 +246,13 @@ class Downloader:
             rows = [(item.op, item.status.value, item.reason) for item in page.relay.answers]
             self._journal.settle(held.seq, rows, at=page.at.isoformat())
         return len(page.relay.answers)
+
+    def _tidy(self) -> None:
+        """The generation in force has everything: what is not needed any more goes."""
+        self._let_go_of_the_last()
+        if self._leavings:
+            self._bootstrap.sweep()  # of a download that turned out not to be needed
+            self._leavings = False
 
     def _compare(self, target: Cache, page: Page, total: int | None) -> str:
         """Everything that the hub has is here now: does it come to the same? What is wrong, or nothing. Where a venue node told of any row
@@ -240,6 +279,8 @@ class Downloader:
             self._healed_s = now_s
             self.rebuilt += 1
             self._begin_next()
+            if self._snapshot_cursor is not None:
+                self._begin_paging()  # it came as a snapshot, which may be what is wrong: the rows themselves, one by one
 
     def _grant(self, page: Page, *, building: bool) -> grants.Applied:
         if not grants.has_grants(page):
@@ -291,15 +332,70 @@ class Downloader:
         self._begin_next()
 
     def _begin_next(self) -> None:
+        """The next generation comes as a snapshot where the hub has one worth it, else page by page."""
         if self._next is not None:
             self._next.close()
             self._remove(self._next_number)
-        self._next_number = max([0, *self._numbers()]) + 1
-        self._next = Cache.create(self._state.cache(self._next_number))
+            self._next = None
+        self._fresh_wanted, self._asked, self._told_full, self._leavings = True, 0, False, True
         self._seen = {}
 
+    def _begin_paging(self) -> None:
+        self._fresh_wanted = False
+        self._next_number = self._unused_number()
+        self._next = Cache.create(self._state.cache(self._next_number))
+
+    def _fetch(self, *, wait_s: float) -> Pulled | None:
+        """One try at a snapshot. None: page instead."""
+        try:
+            got = self._bootstrap.fetch(wait_s=min(wait_s, WAIT_S_MAX))
+        except CacheBroken as error:
+            # Signed by the hub and still not what this version takes in: pages say the same, row by row.
+            self._told("snapshot_broken", str(error))
+            self._begin_paging()
+            return None
+        except StoreFull as error:
+            if not self._told_full:
+                self._told("store_full", str(error))
+                self._told_full = True
+            raise
+        except HubRefused as refused:
+            if refused.status != 404:
+                raise
+            self._begin_paging()  # a hub of the version before has none
+            return None
+        match got:
+            case NoSnapshot.FEW:
+                self._begin_paging()
+                return None
+            case NoSnapshot.BUILDING:
+                self._asked += 1
+                if self._asked >= BUILDING_ANSWERS_MAX:
+                    self._begin_paging()
+                    return None
+                return Pulled(more=True)
+            case Fetched():
+                return self._put_in_force(got)
+            case _ as never:
+                assert_never(never)
+
+    def _put_in_force(self, fetched: Fetched) -> Pulled:
+        """The file under a number that was never used, its grants in the journal, then the number."""
+        self._next_number = self._unused_number()
+        path = self._state.cache(self._next_number)
+        fetched.path.rename(path)
+        sync_directory(self._state.path)
+        self._next = self._open_to_write(path)
+        applied = grants.Applied() if fetched.grants is None else self._grant(fetched.grants, building=True)
+        self._fresh_wanted = False
+        self._switch()
+        self._bootstrap.sweep()  # last: killed before, the next start unpacks again what came already
+        self._snapshot_cursor = fetched.manifest.cursor
+        rows = fetched.manifest.tickets + fetched.manifest.uses
+        return Pulled(rows, applied.changed, applied.left_out, more=True, switched=True)
+
     def _switch(self) -> None:
-        """The next generation is whole: everyone reads it from here on; all but it and the last good one are removed."""
+        """The next generation is whole: everyone reads it from here on. The last good one stays until this one has served a day."""
         assert self._next is not None
         self._carry_over()
         _fold_in(self._next)
@@ -307,9 +403,12 @@ class Downloader:
             grants.forget_unseen(connection, self._seen)
             grants.switch_generation(connection, self._next_number, at=self._clock.now_utc().isoformat())
             granted_copy.keep(self._state, connection)
-        before, self._current = self._current_number, self._next
-        kept = {self._next_number, before}
+        before, self._current = self._current, self._next
+        kept = {self._next_number, self._current_number}
+        if before is not None:
+            before.close()
         self._current_number, self._next = self._next_number, None
+        self._serving_since_s = self._clock.monotonic_s()
         for number in self._numbers():
             if number not in kept:
                 self._remove(number)
@@ -327,6 +426,39 @@ class Downloader:
         except (DBAPIError, sqlite3.Error) as error:
             self._told("cache_not_carried_over", str(error))
 
+    def _let_go_of_the_last(self) -> None:
+        """Remove what the generation in force has replaced, once that has served a day: by this process's own measure, or by the hub's
+        and this device's clocks, which may be wrong; then the old file only stays longer or goes sooner.
+        """
+        if self._current_number is None or len(self._numbers()) < 2:
+            return
+        served_s = self._clock.monotonic_s() - self._serving_since_s
+        if served_s < SERVED_S:
+            with self._journal.read() as connection:
+                since = granted.generation_since(connection)
+            if since is None or (self._clock.now_utc() - since).total_seconds() < SERVED_S:
+                return
+        for number in self._numbers():
+            if number < self._current_number:
+                self._remove(number)
+
+    def cursors(self) -> tuple[tuple[str, ...], ...]:
+        """Where each generation that may be read stands, the one in force and the one kept for a bad day: in the hub's feed, and in those
+        of venue nodes that fed it. What was reached in any of them is in the file.
+        """
+        found = []
+        for number in self._numbers():
+            try:
+                held = Cache.open(self._state.cache(number))
+                try:
+                    with held.engine.begin() as connection:
+                        found.append(cache_file.cursors(connection))
+                finally:
+                    held.close()
+            except (CacheBroken, DBAPIError):
+                continue  # nobody reads that one
+        return tuple(found)
+
     def _open_checked(self, number: int) -> Cache:
         path = self._state.cache(number)
         looked = Cache.open(path)
@@ -334,10 +466,16 @@ class Downloader:
             looked.check()
         finally:
             looked.close()
+        return self._open_to_write(path)
+
+    def _open_to_write(self, path: Path) -> Cache:
         try:
             return Cache.create(path)  # there already, so this only opens it to write
         except DBAPIError as error:
             raise CacheBroken(f"{path}: cannot be written ({error.orig})") from error
+
+    def _unused_number(self) -> int:
+        return max([0, self._current_number or 0, *self._numbers()]) + 1
 
     def _forget_unfinished(self, current: int | None) -> None:
         """A generation that nobody was told to read was being built when this device stopped. What was seen of the feed then is not
@@ -366,6 +504,13 @@ def _fold_in(target: Cache) -> None:
         cursor.close()
     finally:
         connection.close()
+
+
+def _hub_is_there(page: Page) -> bool:
+    """Both times are the node's own."""
+    if page.relay is None:
+        return True
+    return page.relay.at is not None and (page.at - page.relay.at).total_seconds() < HUB_HEARD_S
 
 
 def _nobody(event: str, detail: str) -> None:
@@ -402,6 +547,13 @@ def _lay_down(
         if node is not None and hub_cursor is not None:
             cache_file.move_cursor(connection, hub_cursor)
         return rows, cache_file.checksum(connection)
+
+
+def _must_be_readable(page: Page) -> None:
+    if page.schema not in (CURSOR_SCHEMA, CURSOR_SCHEMA - 1):
+        raise MessageError(
+            f"a page of schema {page.schema}; this version reads {CURSOR_SCHEMA - 1} and {CURSOR_SCHEMA}"
+        )
 
 
 def _is_busy(error: DBAPIError) -> bool:

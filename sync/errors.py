@@ -30,6 +30,18 @@ class CacheBroken(SyncError):
     code = "sync.cache_broken"
 
 
+class StoreFull(SyncError):
+    """The disk has no room for it. What is there stays as it is; tried again when there is room."""
+
+    code = "sync.store_full"
+
+
+class NewerFile(SyncError):
+    """A file of a newer version than this program: it is left untouched, and only that version, or a newer one, may open it."""
+
+    code = "sync.newer_file"
+
+
 class MessageError(SyncError):
     """A message that does not have the shape of the protocol. One line: where, what is allowed."""
 

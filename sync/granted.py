@@ -1,18 +1,37 @@
 """What the hub granted this device, kept in the journal because a device must go on with it when the cache is gone:
 the catalogue, the keys of selling kiosks, leases of stock and of short ids, and which cache generation to read.
 
-Written by the sync daemon alone, but for `short_id_taken`; read by everyone.
+Written by the sync daemon alone, but for what the sale engine takes of it (`short_id_taken`, `stock_taken`), wants of it (`lease_wish`)
+and whether it sells (`selling`); read by everyone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Row, Table, Text, bindparam, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+)
 
+from sync.arbiter import DOCUMENT, Arbiter, check
+from sync.errors import MessageError
+from sync.protocol import SlotWish
+from sync.schema import Owned
 from tickets.catalogue import Catalogue, Slot, parse
 from tickets.ids import Kid
 
@@ -48,15 +67,70 @@ lease = Table(
     Column("free", Integer, nullable=False),
     Column("at", Text, nullable=False),
 )
-sold_before = Table(
-    "granted_sold_before",
+"""`quantity`: what is lent and not returned, of all lenders together: so many this device may have sold over the lease's whole life."""
+lent = Table(
+    "granted_lent",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("lender", Text, primary_key=True),
+    Column("lent", Integer, nullable=False),
+    Column("returned", Integer, nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("back", Integer, nullable=False),
+)
+"""Totals by lender (the hub, or a venue node), which only grow. `returned` is written before it is said, so that nothing is sold that has
+been given back; `told` is what the lender has acknowledged of it; `back`: so many a person wants back.
+"""
+EARLIER = ""
+"""Under this lender, and incarnation 0, stands what earlier incarnations of this very file sold (sync.afresh). Their leases are over, but
+the kiosk's own count holds their sales: a lease of this incarnation counts from there on. Said to nobody.
+"""
+slot_wanted = Table(
+    "granted_slot_wanted",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("units", Integer, nullable=False),
+)
+"""Elsewhere a guest waits for so many units of the slot, or its capacity was lowered by so many below what is out."""
+lease_wish = Table(
+    "lease_wish",
     metadata,
     Column("slot", Text, primary_key=True),
     Column("quantity", Integer, nullable=False),
+    Column("at", Text, nullable=False),
 )
-"""Sold under earlier incarnations of this very file (sync.afresh). Their leases are over, but the kiosk's count holds their sales: a lease
-of this incarnation counts from there on.
-"""
+"""A guest stands here and wants more than the lease has: the `quantity` that would do. Written by the sale engine."""
+selling = Table(
+    "selling",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("is_open", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Whether the kiosk's program sells; it says so when it starts and when it is told to stop, not when it is killed."""
+
+
+class Taken(StrEnum):
+    """What became of a part of a lease: held for a guest who is choosing, sold, or given back."""
+
+    HELD = "held"
+    SOLD = "sold"
+    RELEASED = "released"
+
+
+stock_taken = Table(
+    "stock_taken",
+    metadata,
+    Column("order", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+Index("stock_taken_by_slot", stock_taken.c.slot)
+"""What the sale engine took of its leases, in the transaction of each sale. It stands here because what is held is never returned."""
 short_block = Table(
     "granted_short_block",
     metadata,
@@ -80,10 +154,21 @@ out. It stands here because the sync daemon counts what is left.
 NOBODY = ""
 """The order of a number that was given back: free for the next one."""
 
+OWNED = Owned("granted", metadata)
+
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"
+SHORT_ID_PEAK = "short_id_peak"
+SHUT_OUT = "shut_out"
+OWN_DOCUMENTS = frozenset({GENERATION, SHORT_ID_PEAK, SHUT_OUT})
+"""Notes of this device among the documents."""
 
 _DOCUMENT = select(document.c.text, document.c.at).where(document.c.name == bindparam("name"))
+_STOCK_TAKEN = (
+    select(stock_taken.c.slot, func.sum(stock_taken.c.count).label("units"))
+    .where(stock_taken.c.state != Taken.RELEASED)
+    .group_by(stock_taken.c.slot)
+)
 _TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
     short_id_taken.c.number.between(bindparam("first"), bindparam("last")),
@@ -120,6 +205,34 @@ class SlotLease:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LentRow:
+    """See the table `lent`."""
+
+    slot: str
+    lender: str
+    lent: int
+    returned: int
+    told: int
+    back: int
+
+
+def lent_rows(connection: Connection, incarnation: int) -> list[LentRow]:
+    """What each lender lent to this incarnation of the journal, by slot and lender."""
+    rows = connection.execute(
+        select(lent).where(lent.c.incarnation == incarnation).order_by(lent.c.slot, lent.c.lender)
+    )
+    return [LentRow(row.slot, row.lender, row.lent, row.returned, row.told, row.back) for row in rows]
+
+
+def totals(rows: Iterable[LentRow], slot: str) -> SlotWish:
+    """What is said of one slot: its totals by lender, and no wish."""
+    mine = [row for row in rows if row.slot == slot]
+    return SlotWish(
+        slot, lent={row.lender: row.lent for row in mine}, returned={row.lender: row.returned for row in mine}
+    )
+
+
 def catalogue(connection: Connection) -> Catalogue | None:
     """The catalogue, or None before the first contact with the hub. Raises CatalogueError for a document that cannot be used."""
     row = connection.execute(_DOCUMENT, {"name": CATALOGUE}).first()
@@ -131,10 +244,27 @@ def catalogue_text(connection: Connection) -> tuple[str, datetime] | None:
     return None if row is None else (row.text, datetime.fromisoformat(row.at))
 
 
+def arbiter(connection: Connection, hub_key: bytes) -> Arbiter | None:
+    """Who is the arbiter, by the newest statement this device has seen under the hub's key; None before the first."""
+    row = connection.execute(_DOCUMENT, {"name": DOCUMENT}).first()
+    if row is None:
+        return None
+    try:
+        return check(row.text, hub_key)
+    except MessageError:
+        return None
+
+
 def generation(connection: Connection) -> int | None:
     """The number of the cache file to read; None before the first is complete."""
     row = connection.execute(_DOCUMENT, {"name": GENERATION}).first()
     return None if row is None else int(row.text)
+
+
+def generation_since(connection: Connection) -> datetime | None:
+    """Since when that file is the one to read."""
+    row = connection.execute(_DOCUMENT, {"name": GENERATION}).first()
+    return None if row is None else datetime.fromisoformat(row.at)
 
 
 def key(connection: Connection, kid: Kid) -> IssuerKey | None:
@@ -177,6 +307,17 @@ def slot_leases(connection: Connection) -> tuple[SlotLease, ...]:
         )
         for row in connection.execute(select(lease).order_by(lease.c.starts_at, lease.c.slot))
     )
+
+
+def stock_taken_by_slot(connection: Connection) -> dict[str, int]:
+    """How many units of each slot the sale engine holds for guests or has sold."""
+    return {row.slot: int(row.units) for row in connection.execute(_STOCK_TAKEN)}
+
+
+def closed_since(connection: Connection) -> datetime | None:
+    """Since when the kiosk's program has stopped selling; None while it sells, or never said."""
+    row = connection.execute(select(selling)).first()
+    return None if row is None or row.is_open else datetime.fromisoformat(row.at)
 
 
 def short_blocks(connection: Connection, length: int) -> tuple[range, ...]:

@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
-from sync import certificate, granted
+from sync import certificate, granted, grants
+from sync.arbiter import DOCUMENT
 from sync.errors import MessageError
 from sync.state import StateDir, write_durably
 from tickets.catalogue import CatalogueError, parse
@@ -36,10 +37,14 @@ def keep(state: StateDir, connection: Connection) -> None:
         for row in connection.execute(select(granted.issuer_key).order_by(granted.issuer_key.c.kid))
     ]
     generation = granted.generation(connection)
+    statement = connection.execute(
+        select(granted.document.c.text, granted.document.c.at).where(granted.document.c.name == DOCUMENT)
+    ).first()
     document = {
         "catalogue": None if text is None else text[0],
         "at": None if text is None else text[1].isoformat(),
         "generation": generation,
+        "arbiter": None if statement is None else [statement.text, statement.at],
         "keys": keys,
     }
     write_durably(state.path / FILE, json.dumps(document, ensure_ascii=False).encode())
@@ -63,6 +68,7 @@ def restore(state: StateDir, connection: Connection) -> bool:
         rows.append({"name": granted.GENERATION, "text": str(document["generation"]), "at": at})
     connection.execute(insert(granted.document).on_conflict_do_nothing(), rows)
     hub_key = state.identity().hub_key
+    _restore_arbiter(connection, document.get("arbiter"), hub_key)
     for row in document.get("keys", []):
         try:
             _restore_key(connection, row, hub_key)
@@ -70,6 +76,19 @@ def restore(state: StateDir, connection: Connection) -> bool:
             log.warning("granted_copy_key_left_out", why=str(error))
     log.warning("grants_restored", keys=len(document.get("keys", [])))
     return True
+
+
+def _restore_arbiter(connection: Connection, held: Any, hub_key: bytes) -> None:
+    """A fresh journal must not believe an older arbiter than the one before it did."""
+    if held is None:
+        return
+    try:
+        text, at = held
+        why = grants.put_arbiter(connection, str(text), hub_key, at=str(at))
+    except (TypeError, ValueError) as error:
+        why = str(error)
+    if why:
+        log.warning("granted_copy_arbiter_left_out", why=why)
 
 
 def _restore_key(connection: Connection, row: Any, hub_key: bytes) -> None:

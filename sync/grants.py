@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from sync import arbiter, certificate, granted, journal
-from sync.arbiter import Arbiter
+from sync.arbiter import DOCUMENT
 from sync.errors import MessageError
 from sync.protocol import BlockGrant, LeaseAnswer, Page, TableRows
 from sync.state import Identity, Role
@@ -65,25 +65,16 @@ def apply(connection: Connection, page: Page, identity: Identity) -> Applied:
     return Applied(changed=changed, left_out=tuple(left_out), seen=seen)
 
 
-OWN_DOCUMENTS = (granted.GENERATION, "shut_out")
-"""Names that this device writes itself."""
-
-
 def _documents(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
     wrong = []
     for row in part.as_mappings():
-        if row["name"] in OWN_DOCUMENTS:
+        if row["name"] in granted.OWN_DOCUMENTS:
             wrong.append(f"document {row['name']}: not the hub's to say")
             continue
-        if row["name"] == arbiter.DOCUMENT:
-            try:
-                stated = arbiter.check(str(row["text"]), hub_key)
-            except MessageError as error:
-                wrong.append(f"document {arbiter.DOCUMENT}: {error}")
-                continue
-            held = statement(connection, hub_key)
-            if held is not None and held.epoch > stated.epoch:
-                continue  # a restored hub, or a node that was away for long: the newer reign stays
+        if row["name"] == DOCUMENT:
+            why = put_arbiter(connection, str(row["text"]), hub_key, at=str(row["at"]))
+            wrong.extend([why] if why else [])
+            continue
         if row["name"] == granted.CATALOGUE:
             try:
                 parse(row["text"])
@@ -94,6 +85,23 @@ def _documents(connection: Connection, part: TableRows, hub_key: bytes) -> list[
     return wrong
 
 
+def put_arbiter(connection: Connection, text: str, hub_key: bytes, *, at: str) -> str:
+    """Keep a statement of who is the arbiter, unless a newer one is kept already: a device believes the newest it has ever seen.
+
+    Why it was left out, empty where it was kept or is the one that is kept. An older one is no fault of whoever passed it on, but
+    from the hub it means that the hub was put back to an earlier time.
+    """
+    try:
+        said = arbiter.check(text, hub_key)
+    except MessageError as error:
+        return f"document {DOCUMENT}: {error}"
+    held = granted.arbiter(connection, hub_key)
+    if held is not None and held.epoch >= said.epoch:
+        return "" if held == said else f"document {DOCUMENT}: epoch {said.epoch}, {held.epoch} is in force"
+    put_document(connection, DOCUMENT, text, at=at)
+    return ""
+
+
 def put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
     """A document in force from here on; the hub's word, or what the sync daemon itself tells the others."""
     statement = upsert(granted.document).values(name=name, text=text, at=at)
@@ -102,17 +110,6 @@ def put_document(connection: Connection, name: str, text: str, *, at: str) -> No
             index_elements=["name"], set_={"text": statement.excluded.text, "at": statement.excluded.at}
         )
     )
-
-
-def statement(connection: Connection, hub_key: bytes) -> Arbiter | None:
-    """The newest statement of the hub about the venue's arbiter that came here; None before the first."""
-    text = connection.scalar(select(granted.document.c.text).where(granted.document.c.name == arbiter.DOCUMENT))
-    if text is None:
-        return None
-    try:
-        return arbiter.check(text, hub_key)
-    except MessageError:
-        return None
 
 
 def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
@@ -143,9 +140,26 @@ def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
     return wrong
 
 
+def put_certificate(connection: Connection, checked: certificate.Certificate, text: str, signature: bytes) -> None:
+    """A new certificate for a key that is in force; the caller has checked it."""
+    changed = {
+        "certificate": text,
+        "signature": signature,
+        "not_before": checked.not_before,
+        "expires": checked.expires,
+    }
+    connection.execute(update(granted.issuer_key).where(granted.issuer_key.c.kid == checked.kid).values(changed))
+
+
 def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
-    """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's."""
+    """Slots as the hub has them. What this kiosk holds of one (`quantity`) is the lease's to say, not the feed's. A cancelled slot is
+    gone: nothing of it is sold any more.
+    """
+    gone = list(part.deletes)
     for row in part.as_mappings():
+        if row.get("state", "open") != "open":
+            gone.append(str(row["slot"]))
+            continue
         values = {
             "slot": str(row["slot"]),
             "product": str(row["product"]),
@@ -155,12 +169,30 @@ def _slots(connection: Connection, part: TableRows, *, at: str) -> list[str]:
             "free": int(row["free"]),
             "at": at,
         }
-        statement = upsert(granted.lease).values(quantity=0, **values)
+        held = _net(connection, str(row["slot"]))
+        statement = upsert(granted.lease).values(quantity=held, **values)
         changed = {name: statement.excluded[name] for name in values if name != "slot"}
         connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_=changed))
-    if part.deletes:
-        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(part.deletes)))
+        _put_wanted(connection, str(row["slot"]), int(row.get("wanted", 0)))
+    if gone:
+        connection.execute(delete(granted.lease).where(granted.lease.c.slot.in_(gone)))
+        connection.execute(delete(granted.slot_wanted).where(granted.slot_wanted.c.slot.in_(gone)))
     return []
+
+
+def _put_wanted(connection: Connection, slot: str, units: int) -> None:
+    table = granted.slot_wanted
+    if units <= 0:
+        connection.execute(delete(table).where(table.c.slot == slot))
+        return
+    statement = upsert(table).values(slot=slot, units=units)
+    connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_={"units": units}))
+
+
+def _net(connection: Connection, slot: str) -> int:
+    """What is lent and not returned, of all lenders, and what was sold of leases that are over."""
+    total = select(func.coalesce(func.sum(granted.lent.c.lent - granted.lent.c.returned), 0))
+    return int(connection.scalar(total.where(granted.lent.c.slot == slot)) or 0)
 
 
 def _answers(connection: Connection, part: TableRows) -> list[str]:
@@ -177,32 +209,61 @@ def _answers(connection: Connection, part: TableRows) -> list[str]:
 
 
 def end_leases(connection: Connection, sold: Mapping[str, int]) -> None:
-    """Nothing of any lease or block may be sold any more. `sold`: units by slot that were sold from them, as far as is known here."""
-    connection.execute(delete(granted.sold_before))
-    rows = [{"slot": slot, "quantity": count} for slot, count in sold.items() if count > 0]
+    """A new incarnation begins in this file: nothing of any lease or block may be sold any more. `sold`: units by slot of the sales that
+    stay under earlier incarnations; what is sold or chained again from now on is of leases that the hub has still to give.
+    """
+    connection.execute(delete(granted.lent))
+    rows = [
+        {"incarnation": 0, "slot": slot, "lender": granted.EARLIER, "lent": units, "returned": 0, "told": 0, "back": 0}
+        for slot, units in sold.items()
+        if units > 0
+    ]
     if rows:
-        connection.execute(insert(granted.sold_before), rows)
-    connection.execute(update(granted.lease).values(quantity=_sold_before(granted.lease.c.slot)))
+        connection.execute(insert(granted.lent), rows)
+    for slot in connection.scalars(select(granted.lease.c.slot)).all():
+        connection.execute(
+            update(granted.lease).where(granted.lease.c.slot == slot).values(quantity=_net(connection, slot))
+        )
     connection.execute(update(granted.short_block).values(over=1))
 
 
-def _sold_before(slot: ColumnElement[str]) -> ColumnElement[int]:
-    before = granted.sold_before
-    return func.coalesce(select(before.c.quantity).where(before.c.slot == slot).scalar_subquery(), 0)
-
-
-def apply_lease(connection: Connection, answer: LeaseAnswer) -> None:
-    """Put an answer about leases in force. A lease never shrinks by an answer that came late."""
+def apply_lease(connection: Connection, answer: LeaseAnswer, *, incarnation: int) -> None:
+    """Put an answer about leases in force. A lease never shrinks by an answer, however late; it shrinks by what is returned."""
     at = answer.at.isoformat()
+    table = granted.lent
     for grant in answer.slots:
-        quantity = grant.quantity + _sold_before(granted.lease.c.slot)
+        key = {"incarnation": incarnation, "slot": grant.slot, "lender": answer.lender}
+        fresh = upsert(table).values(lent=grant.quantity, returned=grant.returned, told=grant.returned, back=0, **key)
+        connection.execute(fresh.on_conflict_do_nothing())
+        here = [table.c[name] == value for name, value in key.items()]
         connection.execute(
-            update(granted.lease)
-            .where(granted.lease.c.slot == grant.slot, granted.lease.c.quantity <= quantity)
-            .values(quantity=quantity, free=grant.free, at=at)
+            update(table)
+            .where(*here)
+            .values(
+                lent=func.max(table.c.lent, grant.quantity),
+                told=func.max(table.c.told, grant.returned),
+                back=grant.back,
+            )
         )
+        mine = granted.lease.c.slot == grant.slot
+        connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, grant.slot)))
+        newer = update(granted.lease).where(mine, granted.lease.c.at <= at)
+        connection.execute(newer.values(free=grant.free, at=at))
     for block in answer.blocks:
         _put_block(connection, block, at=answer.at)
+
+
+def give_back(connection: Connection, slot: str, units: int, *, incarnation: int, lender: str) -> None:
+    """Return units of a lease, before it is said to anyone: from this transaction on they are not this device's to sell. The caller has
+    made sure, in this transaction, that they are neither sold nor held, and that this lender lent them.
+    """
+    table = granted.lent
+    here = (table.c.incarnation == incarnation, table.c.slot == slot, table.c.lender == lender)
+    connection.execute(update(table).where(*here).values(returned=table.c.returned + units))
+    left = connection.execute(select(table.c.lent - table.c.returned).where(*here)).scalar_one()
+    assert left >= 0, "no more is returned than was lent"
+    mine = granted.lease.c.slot == slot
+    connection.execute(update(granted.lease).where(mine).values(quantity=_net(connection, slot)))
 
 
 def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> None:
@@ -228,6 +289,11 @@ def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> No
             delete(taken).where(taken.c.length == block.length, taken.c.number.between(block.first, block.last))
         )
     connection.execute(update(table).where(*here).values(until=until, over=int(block.until <= at)))
+
+
+def remember(connection: Connection, name: str, text: str, *, at: datetime) -> None:
+    """Keep a note of this device's own beside the documents. The hub's documents have other names."""
+    put_document(connection, name, text, at=at.isoformat())
 
 
 def switch_generation(connection: Connection, number: int, *, at: str) -> None:

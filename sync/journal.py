@@ -33,10 +33,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from sync import granted
+from sync import granted, room
 from sync.chain import SEGMENT_BYTES_MAX, SEGMENT_OPERATIONS_MAX, ZERO_HASH, Segment, cut, operation_hash
-from sync.errors import JournalBroken
+from sync.errors import JournalBroken, NewerFile
 from sync.operation import Incarnation, Operation, Previous, op_of, to_body
+from sync.room import Level, Limits
+from sync.schema import Owned, bring_up, run_sql
 from sync.state import StateDir, sync_directory
 from sync.store import open_engine, reading
 from tickets.clock import Clock
@@ -84,7 +86,35 @@ anchor = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("cursor", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where the feed stood when the hub had applied everything up to `seq`: only a cache that has come so far can stand for those rows."""
+covered = Table(
+    "covered",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+"""Up to which number every cache file of this device has come; rows up to here need no longer be laid over it."""
+
 SCHEMA = 1
+OWNED = Owned(
+    "sync",
+    metadata,
+    steps=(
+        run_sql(
+            "CREATE TABLE checkpoint (incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, cursor TEXT NOT NULL,"
+            " PRIMARY KEY (incarnation, seq)) WITHOUT ROWID",
+            "CREATE TABLE covered (incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (incarnation))",
+        ),
+    ),
+)
 
 _HEAD = (
     select(operation.c.seq, operation.c.hash)
@@ -113,10 +143,16 @@ class Appended:
 class Journal:
     """An open journal, its chain verified. One object a process; every process of the device may hold one."""
 
-    def __init__(self, engine: Engine, device: DeviceId, incarnation: int) -> None:
+    def __init__(self, engine: Engine, device: DeviceId, incarnation: int, folder: Path) -> None:
         self.engine = engine
         self.device = device
         self.incarnation = incarnation
+        self.folder = folder
+        self.limits = Limits()
+
+    def room(self) -> Level:
+        """How much may still be written where this journal stands: asked before money moves."""
+        return room.level(self.folder, self.limits)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -260,7 +296,10 @@ class Journal:
             ).first()
             if stored is None:
                 return None
-            return self._segment(stored, self._bodies(connection, self.incarnation, first, stored.last))
+            bodies = self._bodies(connection, self.incarnation, first, stored.last)
+            if len(bodies) != stored.last - stored.first + 1:
+                return None  # acknowledged long ago, and deleted in part since
+            return self._segment(stored, bodies)
 
     def _segment(self, stored: Row[Any], bodies: tuple[str, ...]) -> Segment:
         return Segment(
@@ -295,9 +334,10 @@ class Journal:
     def hub_seq(self) -> int:
         """The last number that the hub itself is known to have. What comes after it must be kept, whoever else has it."""
         with self.read() as connection:
-            return self._hub_seq(connection)
+            return self.hub_seq_in(connection)
 
-    def _hub_seq(self, connection: Connection) -> int:
+    def hub_seq_in(self, connection: Connection) -> int:
+        """The same, in the caller's transaction."""
         noted = connection.scalar(_META, {"key": HUB_SEQ})
         if noted is not None:
             return int(noted)
@@ -315,7 +355,7 @@ class Journal:
         from here on.
         """
         with self.write() as connection:
-            if seq > self._hub_seq(connection):
+            if seq > self.hub_seq_in(connection):
                 self._note_hub_seq(connection, seq)
             for op, status, reason in answers:
                 statement = upsert(answer).values(op=op, status=status, reason=reason, at=at)
@@ -328,12 +368,25 @@ class Journal:
             done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
         return 0 if done is None else int(done.seq)
 
-    def acknowledge(self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str, by_hub: bool = True) -> None:
-        """Record the answer (op, status, reason) for each operation of a segment and move the anchor behind it. `by_hub` False: it is a
-        venue node's, so the hub's own is still to come.
+    def acknowledge(
+        self,
+        sent: Segment,
+        answers: list[tuple[OpId, str, str]],
+        *,
+        at: str,
+        cursor: str | None = None,
+        by_hub: bool = True,
+    ) -> None:
+        """Record the answer (op, status, reason) for each operation of a segment and move the anchor behind it. `cursor` is where the feed
+        of whoever answered stood with the effects in it. `by_hub` False: that was a venue node, so the hub's own answer is still to come.
         """
         with self.write() as connection:
-            known = self._hub_seq(connection)
+            if cursor is not None:
+                connection.execute(
+                    upsert(checkpoint).on_conflict_do_nothing(),
+                    {"incarnation": sent.incarnation, "seq": sent.last, "cursor": cursor},
+                )
+            known = self.hub_seq_in(connection)
             if not by_hub:
                 self._note_hub_seq(connection, known)
             elif connection.scalar(_META, {"key": HUB_SEQ}) is not None and sent.last > known:
@@ -358,20 +411,20 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
     """Open the device's journal, making it (incarnation 1, or the next after journals set aside) where there is none.
 
     Raises JournalBroken when it cannot be read, belongs to another device, its chain does not hold, or the hub contradicts it;
-    NotEnrolled before enrolment. Safe to call from several processes at once.
+    NotEnrolled before enrolment, NewerFile for one of a newer version. Safe to call from several processes at once.
     """
     device = state.identity().device
     _finish_setting_aside(state)
     try:
         engine = open_engine(state.journal)
         with engine.begin() as connection:
-            metadata.create_all(connection)
-            granted.metadata.create_all(connection)
+            bring_up(connection, OWNED)
+            bring_up(connection, granted.OWNED)
             known = {row.key: row.value for row in connection.execute(select(meta))}
             if not known:
                 incarnation = state.incarnation() + 1
                 state.save_incarnation(incarnation)
-                journal = Journal(engine, device, incarnation)
+                journal = Journal(engine, device, incarnation, state.path)
                 connection.execute(
                     insert(meta),
                     [
@@ -388,7 +441,7 @@ def open_journal(state: StateDir, *, clock: Clock, random_bytes: RandomBytes) ->
             raise JournalBroken(f"{state.journal}: schema {known.get('schema')}; this version reads {SCHEMA}")
         if FORKED in known:
             raise JournalBroken(f"{state.journal}: {known[FORKED]}")
-        journal = Journal(engine, device, int(known["incarnation"]))
+        journal = Journal(engine, device, int(known["incarnation"]), state.path)
         if state.incarnation() > journal.incarnation:
             raise JournalBroken(f"{state.journal}: an older copy (incarnation {journal.incarnation}) was put back")
         journal.verify()
@@ -406,12 +459,12 @@ def open_for_grants(state: StateDir) -> Journal | None:
         device = state.identity().device
         engine = open_engine(state.journal)
         with engine.begin() as connection:
-            granted.metadata.create_all(connection)
+            bring_up(connection, granted.OWNED)
             known = {row.key: row.value for row in connection.execute(select(meta))}
         if known.get("device") != device.hex():
             return None
-        return Journal(engine, device, int(known["incarnation"]))
-    except (DBAPIError, KeyError, ValueError):
+        return Journal(engine, device, int(known["incarnation"]), state.path)
+    except (DBAPIError, KeyError, ValueError, NewerFile):
         return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,7 +26,8 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
-HEADS, REJOIN = "/v1/heads", "/v1/rejoin"
+ARBITER, HEADS, REJOIN = "/v1/arbiter", "/v1/heads", "/v1/rejoin"
+CERTIFICATE = "/v1/certificate"
 
 REQUEST_BYTES_MAX = 1024 * 1024
 PAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -212,6 +213,25 @@ class Cursor:
             )
 
 
+def has_reached(cursor_text: str | None, mark_text: str) -> bool:
+    """Whether a cache that stands at `cursor_text` holds everything that the feed had brought at `mark_text`.
+
+    Positions of one feed compare as numbers, transaction first where it has them; whose scope a cursor is of does not matter to
+    that. Of two feeds (the hub was restored between) nothing can be said, and what cannot be said is no.
+    """
+    if cursor_text is None:
+        return False
+    try:
+        cursor, mark = Cursor.decode(cursor_text), Cursor.decode(mark_text)
+    except MessageError:
+        return False
+    return cursor.epoch == mark.epoch and _place(cursor) >= _place(mark)
+
+
+def _place(cursor: Cursor) -> tuple[int, int]:
+    return cursor.xid, cursor.position
+
+
 @dataclass(frozen=True, slots=True)
 class TableRows:
     """Rows of one table of the feed in their latest form, and the keys of rows that are gone."""
@@ -379,6 +399,18 @@ def on_behalf(text: bytes | str) -> OnBehalf | None:
         return None if row is None else OnBehalf(parse_device_id(_text(row, "device")), _instant(row, "received_at"))
 
 
+class Answers(tuple[Answer, ...]):
+    """One answer an operation, in order; `cursor` is where the feed stood when their effects were in it, None from a hub of before."""
+
+    cursor: str | None = None
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer], *, cursor: str | None) -> Answers:
+        made = cls(answers)
+        made.cursor = cursor
+        return made
+
+
 def segment_to_row(segment: Segment) -> dict[str, Any]:
     return {
         "protocol": VERSION,
@@ -423,15 +455,20 @@ def known_from_json(text: bytes | str) -> int:
 def answers_to_row(answers: tuple[Answer, ...]) -> dict[str, Any]:
     return {
         "protocol": VERSION,
+        "cursor": answers.cursor if isinstance(answers, Answers) else None,
         "answers": [{"op": item.op.hex(), "status": item.status, "reason": item.reason} for item in answers],
     }
 
 
-def answers_from_json(text: bytes | str) -> tuple[Answer, ...]:
+def answers_from_json(text: bytes | str) -> Answers:
     with _reading("an answer to operations"):
-        return tuple(
-            Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
-            for row in _list(_object(text), "answers")
+        message = _object(text)
+        return Answers.of(
+            (
+                Answer(parse_op_id(_text(row, "op")), Status(row["status"]), _text(row, "reason"))
+                for row in _list(message, "answers")
+            ),
+            cursor=None if message.get("cursor") is None else _text(message, "cursor", chars_max=CURSOR_CHARS_MAX),
         )
 
 
@@ -468,52 +505,129 @@ class ReleaseMessage:
             )
 
 
+def ruling_epoch(text: bytes | str) -> int:
+    """The answer to ARBITER: the epoch in which the answerer rules, 0 where it does not. Raises MessageError."""
+    with _reading("a reign"):
+        row = _object(text)
+        return _count(row, "epoch") if row["rules"] is True else 0
+
+
+HUB = "hub"
+"""The hub's name as a lender; a venue node that lends on is named by its device id in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWish:
+    """What a kiosk says of one slot: how much it has been lent and has returned *in total*, by lender, and how many units it wants on
+    top of what this lender lent it (`more`, for the one who is asked). Totals only grow, so a wish that was lost, doubled or comes late
+    changes nothing. `urgent`: a guest stands there.
+    """
+
+    slot: str
+    more: int = 0
+    lent: Mapping[str, int] = field(default_factory=dict)
+    returned: Mapping[str, int] = field(default_factory=dict)
+    urgent: bool = False
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "slot": self.slot,
+            "more": self.more,
+            "lent": dict(self.lent),
+            "returned": dict(self.returned),
+            "urgent": self.urgent,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> SlotWish:
+        """Raises what `_reading` catches. A row of the previous release names a total (`quantity`) and never returns."""
+        return cls(
+            slot=_text(row, "slot", chars_max=64),
+            more=_count(row, "quantity" if "quantity" in row else "more", limit=LEASE_UNITS_MAX),
+            lent=_totals(row, "lent"),
+            returned=_totals(row, "returned"),
+            urgent=bool(row.get("urgent", False)),
+        )
+
+
+LEASE_UNITS_MAX = 100_000
+LENDERS_MAX = 64
+
+
+def _totals(row: Mapping[str, Any], name: str) -> dict[str, int]:
+    value = row.get(name, {})
+    if not isinstance(value, dict) or len(value) > LENDERS_MAX:
+        raise ValueError(f"'{name}' is an object of totals by lender, {LENDERS_MAX} at most")
+    return {str(lender)[:64]: _count(value, lender, limit=LEASE_UNITS_MAX) for lender in value}
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """What a kiosk wants to hold *in total*, not in addition: a request that was lost or doubled changes nothing. Leases belong to one
-    incarnation of its journal: what an earlier one sold of them is not known here any more, so a new one starts with none.
-
-    `slots`: (slot, quantity over the lease's whole life). `blocks`: (length, how many blocks of short ids it has been given
-    when this is answered), lengths 6 and 8.
+    """Leases belong to one incarnation of a journal: what an earlier one sold of them is not known here any more, so a new one starts
+    with none. `blocks`: (length, how many blocks of short ids it holds in force when this is answered), lengths 6 and 8. `members`: the
+    kiosks that a venue node lends on to.
     """
 
     incarnation: int
-    slots: tuple[tuple[str, int], ...] = ()
+    slots: tuple[SlotWish, ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
+    members: tuple[DeviceId, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
             "incarnation": self.incarnation,
-            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "slots": [wish.to_row() for wish in self.slots],
             "blocks": [{"length": length, "count": count} for length, count in self.blocks],
+            "members": [member.hex() for member in self.members],
         }
 
     @classmethod
     def from_json(cls, text: bytes | str) -> LeaseRequest:
         with _reading("a request for a lease"):
             row = _object(text)
-            slots = tuple(
-                (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
-                for item in _list(row, "slots", items_max=2_000)
-            )
+            slots = tuple(SlotWish.from_row(item) for item in _list(row, "slots", items_max=2_000))
             blocks = tuple(
                 (_count(item, "length"), _count(item, "count", limit=1_000))
                 for item in _list(row, "blocks", items_max=2)
             )
             if any(length not in BLOCK_LENGTHS for length, _ in blocks):
                 raise ValueError("short ids come in lengths 6 and 8")
-            return cls(incarnation=_count(row, "incarnation", limit=(1 << 32) - 1), slots=slots, blocks=blocks)
+            members = row.get("members", [])
+            if not isinstance(members, list) or len(members) > MEMBERS_MAX:
+                raise ValueError(f"'members' is a list of {MEMBERS_MAX} device ids at most")
+            return cls(
+                incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
+                slots=slots,
+                blocks=blocks,
+                members=tuple(parse_device_id(member) for member in members),
+            )
 
 
+MEMBERS_MAX = 500
 BLOCK_LENGTHS = (6, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
+    """`quantity` and `returned` are this lender's totals; `free` is what it could still lend, to anyone. `back`: a person took so many
+    units back: they are to be returned now, as far as they are not sold.
+    """
+
     slot: str
     quantity: int
     free: int
+    returned: int = 0
+    back: int = 0
+
+    def to_row(self) -> dict[str, Any]:
+        return {
+            "slot": self.slot,
+            "quantity": self.quantity,
+            "free": self.free,
+            "returned": self.returned,
+            "back": self.back,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,12 +651,14 @@ class LeaseAnswer:
     slots: tuple[SlotGrant, ...]
     blocks: tuple[BlockGrant, ...]
     at: datetime
+    lender: str = HUB
 
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
             "at": self.at.isoformat(),
-            "slots": [{"slot": item.slot, "quantity": item.quantity, "free": item.free} for item in self.slots],
+            "lender": self.lender,
+            "slots": [item.to_row() for item in self.slots],
             "blocks": [item.to_row() for item in self.blocks],
         }
 
@@ -552,23 +668,47 @@ class LeaseAnswer:
             row = _object(text)
             return cls(
                 slots=tuple(
-                    SlotGrant(_text(item, "slot"), _count(item, "quantity"), _count(item, "free"))
+                    SlotGrant(
+                        _text(item, "slot"),
+                        _count(item, "quantity"),
+                        _count(item, "free"),
+                        _count(item, "returned") if "returned" in item else 0,
+                        _count(item, "back") if "back" in item else 0,
+                    )
                     for item in _list(row, "slots")
                 ),
                 blocks=tuple(_block(item) for item in _list(row, "blocks")),
                 at=_instant(row, "at"),
+                lender=_text(row, "lender", chars_max=64) if "lender" in row else HUB,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAnswer:
+    """A kiosk's selling key as the hub vouches for it now: the certificate's exact text, and the hub's signature."""
+
+    text: str
+    signature: bytes
+
+    def to_row(self) -> dict[str, Any]:
+        return {"protocol": VERSION, "certificate": self.text, "signature": self.signature.hex()}
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> CertificateAnswer:
+        with _reading("a certificate"):
+            row = _object(text)
+            return cls(_text(row, "certificate", chars_max=8192), _bytes(row, "signature", 64))
 
 
 @dataclass(frozen=True, slots=True)
 class Rejoin:
     """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
-    acknowledged, and all that it was lent in that incarnation.
+    acknowledged, and all that it was lent and has returned in that incarnation, the totals that its wishes name.
     """
 
     incarnation: int
     acknowledged: int
-    slots: tuple[tuple[str, int], ...] = ()
+    slots: tuple[SlotWish, ...] = ()
     blocks: tuple[BlockGrant, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
@@ -576,7 +716,7 @@ class Rejoin:
             "protocol": VERSION,
             "incarnation": self.incarnation,
             "acknowledged": self.acknowledged,
-            "slots": [{"slot": slot, "quantity": quantity} for slot, quantity in self.slots],
+            "slots": [said.to_row() for said in self.slots],
             "blocks": [block.to_row() for block in self.blocks],
         }
 
@@ -587,10 +727,7 @@ class Rejoin:
             return cls(
                 incarnation=_count(row, "incarnation", limit=(1 << 32) - 1),
                 acknowledged=_count(row, "acknowledged"),
-                slots=tuple(
-                    (_text(item, "slot", chars_max=64), _count(item, "quantity", limit=100_000))
-                    for item in _list(row, "slots", items_max=5_000)
-                ),
+                slots=tuple(SlotWish.from_row(item) for item in _list(row, "slots", items_max=5_000)),
                 blocks=tuple(_block(item) for item in _list(row, "blocks", items_max=2_000)),
             )
 
@@ -634,21 +771,30 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap)."""
+    """Why the hub said no. `error` is stable; `detail` one line for people; `known_seq` where a chain stands (error chain_gap);
+    `epoch` the reign that the answerer knows of (error epoch).
+    """
 
     error: str
     detail: str
     known_seq: int | None = None
+    epoch: int | None = None
 
     def to_row(self) -> dict[str, Any]:
-        return {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        row = {"protocol": VERSION, "error": self.error, "detail": self.detail, "known_seq": self.known_seq}
+        return row if self.epoch is None else {**row, "epoch": self.epoch}
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Problem:
         with _reading("a refusal"):
             row = _object(text)
-            known = row.get("known_seq")
-            return cls(_text(row, "error"), _text(row, "detail"), None if known is None else _count(row, "known_seq"))
+            known, epoch = row.get("known_seq"), row.get("epoch")
+            return cls(
+                _text(row, "error"),
+                _text(row, "detail"),
+                None if known is None else _count(row, "known_seq"),
+                None if epoch is None else _count(row, "epoch"),
+            )
 
 
 class _reading:  # noqa: N801 used like a function

@@ -11,13 +11,14 @@ from sync.client import Hub
 from sync.errors import HubRefused
 from sync.journal import Journal, anchor
 from sync.protocol import BlockGrant, Rejoin
+from sync.pruning import note_given_back, note_lost
 
 
 def holdings(journal: Journal) -> Rejoin:
-    """All that this incarnation was lent, whether sold or not, and how far its operations were acknowledged."""
+    """All that this incarnation was lent and has returned, whether sold or not, and how far its operations were acknowledged."""
     with journal.read() as connection:
         done = connection.scalar(select(anchor.c.seq).where(anchor.c.incarnation == journal.incarnation))
-        slots = [(held.slot.slot, held.quantity) for held in granted.slot_leases(connection) if held.quantity]
+        lent = granted.lent_rows(connection, journal.incarnation)
         table = granted.short_block
         blocks = [
             BlockGrant(
@@ -25,7 +26,8 @@ def holdings(journal: Journal) -> Rejoin:
             )
             for row in connection.execute(select(table).order_by(table.c.length, table.c.first))
         ]
-    return Rejoin(journal.incarnation, acknowledged=done or 0, slots=tuple(slots), blocks=tuple(blocks))
+    slots = tuple(granted.totals(lent, slot) for slot in sorted({row.slot for row in lent}))
+    return Rejoin(journal.incarnation, acknowledged=done or 0, slots=slots, blocks=tuple(blocks))
 
 
 def rejoin(journal: Journal, hub: Hub) -> int:
@@ -35,6 +37,8 @@ def rejoin(journal: Journal, hub: Hub) -> int:
     """
     held = holdings(journal)
     known, sent = hub.rejoin(held), 0
+    if known < held.acknowledged:
+        note_lost(journal, known)
     while known < held.acknowledged:
         earlier = journal.sent_segment(known + 1)
         if earlier is None:
@@ -44,7 +48,7 @@ def rejoin(journal: Journal, hub: Hub) -> int:
                 error="chain_gap",
                 known_seq=known,
             )
-        hub.operations(earlier)
+        note_given_back(journal, earlier, hub.operations(earlier).cursor)
         sent += len(earlier.bodies)
         known = earlier.last
     return sent

@@ -25,6 +25,9 @@ PROBE_S = 4.0
 GOOD_PROBES = 2
 """So many answers in a row, a quarter of that time apart, and it goes back."""
 
+LOOK_AROUND_S = 30.0
+"""Not more often it looks around on the LAN for a node that answers at no known address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -35,8 +38,13 @@ class Origin:
     tls: bytes | None = None
 
 
+def _nobody_found(statement: Arbiter) -> Iterable[str]:  # noqa: ARG001
+    return ()
+
+
 class Route:
-    """One object a process; its methods may be called from any thread. `find` gives further addresses of the venue node (by mDNS);
+    """One object a process; its methods may be called from any thread. `find` gives further addresses of the venue node (by mDNS), and may
+    take its time: it is called without the lock, when all addresses of the statement were tried;
     `node_url` is an address that comes before those of the statement: loopback, where the node runs on this very machine.
     """
 
@@ -48,7 +56,7 @@ class Route:
         random_bytes: RandomBytes,
         device: DeviceId | None = None,
         node_url: str = "",
-        find: Callable[[], Iterable[str]] = tuple,
+        find: Callable[[Arbiter], Iterable[str]] = _nobody_found,
         probe_s: float = PROBE_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -59,7 +67,8 @@ class Route:
         self._statement: Arbiter | None = None
         self._nodes: tuple[Origin, ...] = ()
         self._passed_over = False
-        self._turn = 0
+        self._turn, self._look_at_s = 0, float("-inf")
+        self._look = False
         self._at_hub = True
         self._failures, self._first_failure_s = 0, 0.0
         self._good, self._probe_at_s = 0, float("inf")
@@ -118,6 +127,11 @@ class Route:
         """A call there came to nothing; `not_ready`: the node itself said that it cannot serve this device now. True when from here on
         another one is to be asked.
         """
+        going = self._failed(origin, not_ready=not_ready)
+        self._look_around()
+        return going
+
+    def _failed(self, origin: Origin, *, not_ready: bool) -> bool:
         with self._lock:
             if not self._nodes:
                 return False
@@ -160,6 +174,11 @@ class Route:
 
     def probed(self, *, ready: bool) -> bool:
         """What came of it. True when this device goes back to its node."""
+        back = self._probed(ready=ready)
+        self._look_around()
+        return back
+
+    def _probed(self, *, ready: bool) -> bool:
         with self._lock:
             now_s = self._clock.monotonic_s()
             if not ready:
@@ -175,12 +194,24 @@ class Route:
             return True
 
     def _next_address(self) -> None:
-        """The lock is held. Addresses that were found on the LAN join once all of the statement were tried."""
+        """The lock is held."""
         self._turn += 1
-        if self._turn % len(self._nodes) == 0 and self._statement is not None and self._statement.node is not None:
-            known = {origin.url for origin in self._nodes}
-            fresh = [url for url in self._find() if url not in known]
-            self._nodes += self._usable(self._statement, fresh)[:8]
+        if self._turn % len(self._nodes) == 0 and self._clock.monotonic_s() >= self._look_at_s:
+            self._look = True
+
+    def _look_around(self) -> None:
+        """Addresses that were found on the LAN join once all of the statement were tried. The lock is not held: this takes a while."""
+        with self._lock:
+            statement, wanted = self._statement, self._look
+            self._look = False
+            if not wanted or statement is None or statement.node is None:
+                return
+            self._look_at_s = self._clock.monotonic_s() + LOOK_AROUND_S
+        found = list(self._find(statement))
+        with self._lock:
+            if statement == self._statement:
+                known = {origin.url for origin in self._nodes}
+                self._nodes += self._usable(statement, [url for url in found if url not in known])[:8]
 
     def _usable(self, statement: Arbiter, urls: Iterable[str]) -> tuple[Origin, ...]:
         """https goes with the statement's pin and with nothing else; http only where the statement names no pin, or to this very machine."""

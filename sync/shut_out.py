@@ -16,13 +16,13 @@ from sync.journal import Journal
 from sync.state import Identity, StateDir
 from tickets.clock import Clock
 
-SHUT_OUT = "shut_out"
-"""The granted document that says so; its text is the instant at which this device learned it."""
-
 
 def is_shut_out(journal: Journal) -> bool:
     with journal.read() as connection:
-        return connection.scalar(select(granted.document.c.name).where(granted.document.c.name == SHUT_OUT)) is not None
+        return (
+            connection.scalar(select(granted.document.c.name).where(granted.document.c.name == granted.SHUT_OUT))
+            is not None
+        )
 
 
 def wipe(journal: Journal, state: StateDir, identity: Identity, *, clock: Clock) -> int:
@@ -31,7 +31,7 @@ def wipe(journal: Journal, state: StateDir, identity: Identity, *, clock: Clock)
     """
     now = clock.now_utc()
     with journal.write() as connection:
-        put_document(connection, SHUT_OUT, now.isoformat(), at=now.isoformat())
+        put_document(connection, granted.SHUT_OUT, now.isoformat(), at=now.isoformat())
         connection.execute(delete(granted.document).where(granted.document.c.name == granted.GENERATION))
         if identity.kid is not None:
             table = granted.issuer_key
@@ -39,7 +39,7 @@ def wipe(journal: Journal, state: StateDir, identity: Identity, *, clock: Clock)
             connection.execute(update(table).where(*mine).values(revoked_at=int(now.timestamp())))
     gone = 0
     for file in sorted(state.path.iterdir()):
-        if re.fullmatch(r"cache-\d+\.db(-wal|-shm)?|.*\.part", file.name):
+        if re.fullmatch(r"cache-\d+\.db(-wal|-shm)?|.*\.part|snapshot\..*", file.name):
             file.unlink(missing_ok=True)
             gone += 1
     return gone
@@ -48,4 +48,4 @@ def wipe(journal: Journal, state: StateDir, identity: Identity, *, clock: Clock)
 def let_in(journal: Journal) -> None:
     """The hub serves this device again: it was enrolled anew under the same id, or the word was not the hub's."""
     with journal.write() as connection:
-        connection.execute(delete(granted.document).where(granted.document.c.name == SHUT_OUT))
+        connection.execute(delete(granted.document).where(granted.document.c.name == granted.SHUT_OUT))

@@ -11,7 +11,8 @@ from sync.chain import SEGMENT_OPERATIONS_MAX, Segment
 from sync.client import Hub
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import Journal
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
+from sync.pruning import note_given_back, note_lost
 from sync.state import StateDir
 from tickets.clock import Clock
 from tickets.ids import OpId
@@ -81,6 +82,7 @@ class Uploader:
 
     def _send_again(self, until: Segment, *, known_seq: int) -> None:
         """The hub has lost operations that it had acknowledged (it was restored): give them back from where its copy ends."""
+        note_lost(self._journal, known_seq)
         while known_seq + 1 < until.first:
             earlier = self._journal.sent_segment(known_seq + 1)
             if earlier is None:
@@ -90,7 +92,7 @@ class Uploader:
                     error="chain_gap",
                     known_seq=known_seq,
                 )
-            self._hub.operations(earlier)
+            note_given_back(self._journal, earlier, self._hub.operations(earlier).cursor)
             known_seq = earlier.last
 
     def _show_again(self) -> None:
@@ -106,11 +108,12 @@ class Uploader:
                     raise
                 self._send_again(segment, known_seq=refused.known_seq)
                 answers = self._hub.operations(segment)
+            note_given_back(self._journal, segment, answers.cursor)
             if self._at_hub:
                 self._journal.settle(segment.last, _final(segment, answers), at=self._clock.now_utc().isoformat())
             seq = segment.last
 
-    def _acknowledge(self, segment: Segment, answers: tuple[Answer, ...]) -> Sent:
+    def _acknowledge(self, segment: Segment, answers: Answers) -> Sent:
         if len(answers) != len(segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         rows = [
@@ -118,7 +121,8 @@ class Uploader:
             (_op_of(body, answer), answer.status.value, answer.reason)
             for body, answer in zip(segment.bodies, answers, strict=True)
         ]
-        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat(), by_hub=self._at_hub)
+        at = self._clock.now_utc().isoformat()
+        self._journal.acknowledge(segment, rows, at=at, cursor=answers.cursor, by_hub=self._at_hub)
         return Sent(
             operations=len(answers),
             rejected=sum(answer.status is Status.REJECTED for answer in answers),

@@ -10,8 +10,10 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from sync import tls
@@ -19,6 +21,7 @@ from sync.errors import HubUnreachable
 
 HEAD_BYTES_MAX = 32 * 1024
 _RECEIVE_BYTES = 65536
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,16 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpStream:
+    """An answer whose body is still on its way: `length` bytes, read from `chunks`, which raises HubUnreachable where the line breaks."""
+
+    status: int
+    headers: Mapping[str, str]
+    length: int
+    chunks: Iterator[bytes]
 
 
 class _Closed(OSError):
@@ -49,6 +62,7 @@ class Connection:
         self._context = tls.client_context() if self.tls else None
         self._socket: socket.socket | None = None
         self._rest = b""
+        self._unread = 0
 
     def expect(self, pins: Sequence[bytes] | None) -> None:
         """The keys that the next connection may meet. Raises ValueError."""
@@ -69,19 +83,68 @@ class Connection:
         of the protocol may be repeated.
         """
         deadline_s = time.monotonic() + connect_s + read_s
+
+        def ask() -> HttpAnswer:
+            return self._ask(head + body, deadline_s=deadline_s, read_s=read_s, bytes_max=bytes_max)
+
+        with self._told():
+            return self._asked(ask, connect_s=connect_s)
+
+    @contextmanager
+    def stream(self, head: bytes, *, connect_s: float, read_s: float, bytes_max: int) -> Iterator[HttpStream]:
+        """Send a request without a body and take the answer's body as it comes. `connect_s` and `read_s` bound the way to its head, and
+        from there `read_s` each wait for more: whoever reads says how long all of it may take. The body has a declared length,
+        `bytes_max` at most. What is left unread costs the connection.
+
+        Raises HubUnreachable as `exchange` does; what is raised inside the `with` goes through as it is.
+        """
+        deadline_s = time.monotonic() + connect_s + read_s
+
+        def ask() -> HttpStream:
+            status, headers = self._begun(head, deadline_s=deadline_s, read_s=read_s)
+            length = _length(status, headers, bytes_max)
+            self._unread = length
+            return HttpStream(status, headers, length, self._coming(read_s))
+
+        with self._told():
+            answer = self._asked(ask, connect_s=connect_s)
         try:
-            kept = self._socket is not None and not self._is_stale()
+            yield answer
+        finally:
+            if self._unread or answer.headers.get("connection", "").lower() == "close":
+                self.close()
+
+    def _coming(self, read_s: float) -> Iterator[bytes]:
+        while self._unread:
+            with self._told():
+                if not self._rest:
+                    self._rest = self._receive(time.monotonic() + read_s, read_s)
+                    if not self._rest:
+                        raise HubUnreachable("half an answer")
+                chunk, self._rest = self._rest[: self._unread], self._rest[self._unread :]
+            self._unread -= len(chunk)
+            yield chunk
+
+    def _asked(self, ask: Callable[[], _T], *, connect_s: float) -> _T:
+        """Ask, and once more over a new connection where the kept one was closed while idle."""
+        kept = self._socket is not None and not self._is_stale()
+        if not kept:
+            self.close()
+            self._open(connect_s)
+        try:
+            return ask()
+        except (_Closed, ConnectionError):
             if not kept:
-                self.close()
-                self._open(connect_s)
-            try:
-                return self._ask(head + body, deadline_s=deadline_s, read_s=read_s, bytes_max=bytes_max)
-            except (_Closed, ConnectionError):
-                if not kept:
-                    raise
-                self.close()
-                self._open(connect_s)
-                return self._ask(head + body, deadline_s=deadline_s, read_s=read_s, bytes_max=bytes_max)
+                raise
+            self.close()
+            self._open(connect_s)
+            return ask()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever a socket does comes out as HubUnreachable, and costs the connection."""
+        try:
+            yield
         except HubUnreachable:
             self.close()
             raise
@@ -115,23 +178,22 @@ class Connection:
             plain.close()
             raise
 
-    def _ask(self, request: bytes, *, deadline_s: float, read_s: float, bytes_max: int) -> HttpAnswer:
+    def _begun(self, request: bytes, *, deadline_s: float, read_s: float) -> tuple[int, dict[str, str]]:
+        """Send a request; status and header fields of its answer."""
         assert self._socket is not None
         self._socket.settimeout(_left_s(deadline_s, read_s))
         self._socket.sendall(request)
         while True:
             status, headers = self._head(deadline_s, read_s)
             if status >= 200:
-                break  # 1xx are on the way to the answer
+                return status, headers  # 1xx are on the way to the answer
+
+    def _ask(self, request: bytes, *, deadline_s: float, read_s: float, bytes_max: int) -> HttpAnswer:
+        status, headers = self._begun(request, deadline_s=deadline_s, read_s=read_s)
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._chunks(deadline_s, read_s, bytes_max)
         else:
-            length = headers.get("content-length", "0" if status in (204, 304) else "")
-            if not (length.isascii() and length.isdigit() and len(length) <= 12):
-                raise HubUnreachable("an answer of no declared length")
-            if int(length) > bytes_max:
-                raise HubUnreachable(f"an answer of more than {bytes_max} bytes")
-            body = self._exactly(int(length), deadline_s, read_s)
+            body = self._exactly(_length(status, headers, bytes_max), deadline_s, read_s)
         if headers.get("connection", "").lower() == "close" or self._rest:
             self.close()
         return HttpAnswer(status, headers, body)
@@ -211,6 +273,16 @@ class Connection:
             return self._socket.recv(_RECEIVE_BYTES)
         except ssl.SSLEOFError:
             return b""
+
+
+def _length(status: int, headers: Mapping[str, str], bytes_max: int) -> int:
+    """The declared length of a body. Raises HubUnreachable for none and for more than is allowed."""
+    text = headers.get("content-length", "0" if status in (204, 304) else "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 12) or "transfer-encoding" in headers:
+        raise HubUnreachable("an answer of no declared length")
+    if int(text) > bytes_max:
+        raise HubUnreachable(f"an answer of more than {bytes_max} bytes")
+    return int(text)
 
 
 def _left_s(deadline_s: float, read_s: float) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,8 +20,10 @@ from hub.database import open_database
 from hub.errors import ChainGap, HubError
 from hub.node import HubNode
 from hub.services import devices, venue
+from hub.services.snapshot import Shelf
 from sync.chain import Segment
 from sync.claim import ClaimMessage, answer_from_row, answer_to_row
+from sync.client import SnapshotBody
 from sync.enrol import enrol
 from sync.errors import HubRefused, MessageError
 from sync.journal import Journal, open_journal
@@ -28,7 +31,8 @@ from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, Ta
 from sync.protocol import (
     CURSOR_SCHEMA,
     Acknowledged,
-    Answer,
+    Answers,
+    CertificateAnswer,
     EnrolRequest,
     LeaseAnswer,
     LeaseRequest,
@@ -44,6 +48,8 @@ from sync.protocol import (
     segment_from_json,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest, answer_from_json
+from sync.snapshot import answer_to_row as answer_to_row_of_snapshot
 from sync.state import Identity, Role, StateDir
 from tests.support import postgres
 from tickets.admission import Denied, Granted, Passage
@@ -88,7 +94,13 @@ def make_node(
     """A hub with the made-up venue, on one of ENGINES."""
     url = fresh_database(folder, engine=engine, name=name)
     key = Ed25519PrivateKey.from_private_bytes(random_bytes(32))
-    node = HubNode(open_database(url), key, clock=clock, random_bytes=random_bytes)
+    node = HubNode(
+        open_database(url),
+        key,
+        clock=clock,
+        random_bytes=random_bytes,
+        shelf=Shelf(folder / f"{name}.snapshots"),
+    )
     with node.write() as connection:
         venue.publish_catalogue(connection, VENUE, now=clock.now_utc())
     return node
@@ -142,7 +154,21 @@ class LocalHub:
         )
         return Page.from_json(json.dumps(page.to_row()))
 
-    def operations(self, segment: Segment) -> tuple[Answer, ...]:
+    def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
+        scope = scope_of(self._sender().role)
+        answer = self._call(lambda: self.node.snapshot(scope=scope))
+        return answer_from_json(json.dumps(answer_to_row_of_snapshot(answer)))
+
+    @contextmanager
+    def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
+        path = self.node.snapshot_file(manifest.sha256, scope=scope_of(self._sender().role))
+        if path is None:
+            raise HubRefused("gone", status=404, error="snapshot_gone")
+        with path.open("rb") as file:
+            file.seek(start)
+            yield SnapshotBody(start, iter(lambda: file.read(1000), b""))
+
+    def operations(self, segment: Segment) -> Answers:
         sender, sent = self._sender(), segment_from_json(json.dumps(segment_to_row(segment)))
         answers = self._call(lambda: self.node.operations(sent, sender=sender))
         return answers_from_json(json.dumps(answers_to_row(answers)))
@@ -150,7 +176,8 @@ class LocalHub:
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         sender = self._sender()
         answer = self._call(lambda: self.node.claim(ClaimMessage.from_json(claim.to_json()), sender=sender))
-        return answer_from_row(answer_to_row(claim.op, answer, epoch=1), op=claim.op)
+        row = answer_to_row(claim.op, answer, epoch=claim.epoch)
+        return answer_from_row(row, op=claim.op, epoch=claim.epoch)
 
     def release(self, release: ReleaseMessage) -> None:
         sender = self._sender()
@@ -162,6 +189,11 @@ class LocalHub:
         message = LeaseRequest.from_json(json.dumps(wanted.to_row()))
         answer = self._call(lambda: self.node.lease(message, sender=sender))
         return LeaseAnswer.from_json(json.dumps(answer.to_row()))
+
+    def certificate(self) -> CertificateAnswer:
+        sender = self._sender()
+        answer = self._call(lambda: self.node.certificate(sender=sender))
+        return CertificateAnswer.from_json(json.dumps(answer.to_row()))
 
     def telemetry(self, telemetry: Telemetry) -> None:
         sender = self._sender()

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Nobody answered the claim and the product's policy is to refuse."""
     NOT_INSIDE = "not_inside"
     """An exit by somebody who has not entered."""
+    DATA_OLD = "data_old"
+    """Nobody answered the claim, and what the gate last heard of other gates is too old to let in on it."""
 
 
 class VerdictKind(StrEnum):
@@ -93,8 +95,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class TicketFacts:
-    """What is known of a ticket here and now: its code, overridden by cache and journal. `uses` is the cap (0: none);
-    `used` every use not released, in any order.
+    """What is known of a ticket here and now: its code, overridden by cache and journal. `uses` is the cap (0: none), `withdrawn` how
+    much of it was cancelled, refunded or transferred; `used` every use not released, in any order.
     """
 
     ticket: TicketId
@@ -106,6 +108,7 @@ class TicketFacts:
     expires: datetime
     language: str
     used: tuple[Use, ...] = ()
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +240,17 @@ def decide(facts: TicketFacts | NoTicket, scan: Scan, moment: Moment, catalogue:
     return _enter(facts, scan, variant, gate, product, window, clock)
 
 
-def settle(claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy) -> Verdict:
-    """What the arbiter's answer, or its silence under the product's policy, makes of a claim that is durable here."""
+def settle(claim: Claim, answer: Granted | Denied | None, policy: OfflinePolicy, *, data_old: bool = False) -> Verdict:
+    """What the arbiter's answer, or its silence under the product's policy, makes of a claim that is durable here. `data_old`: what is
+    known here of other gates is older than the office lets anybody in on.
+    """
     match answer:
         case Denied(reason=reason, first=first):
             return refused(Refuse(reason, first))
         case None if policy is OfflinePolicy.REFUSE:
             return Verdict(VerdictKind.REFUSE, Reason.NO_ANSWER)
+        case None if data_old:
+            return Verdict(VerdictKind.REFUSE, Reason.DATA_OLD)
         case None:
             return _admit(claim, claim.attention, left=claim.left, epoch=None)
         case Granted(epoch=epoch, left=left):
@@ -281,7 +288,8 @@ def _cap(facts: TicketFacts, product: Product) -> int:
 
 
 def _spent(facts: TicketFacts, window: str) -> int:
-    return sum(use.units for use in facts.used if use.window == window)
+    used = sum(use.units for use in facts.used if use.window == window)
+    return used if window else used + facts.withdrawn
 
 
 def _left(facts: TicketFacts, product: Product, window: str) -> int | None:

@@ -84,7 +84,7 @@ class Product:
     """`validity_days` 1: the business day of the sale (or the slot); more: from the sale on. `coupons` > 0: a ride book sold as
     a strip of so many coupons, each a ticket of one use. `uses_a_day` > 0: the cap counts per business day, and is the only
     one: its variants have `uses` 0. `group`: one code for several people, the gate asks how many. Goods are handed out at one gate
-    at least.
+    at least. `offline_minutes` > 0: without an answer a gate lets in only while what it last heard is not older.
     """
 
     product: str
@@ -99,6 +99,7 @@ class Product:
     group: bool = False
     reentry: Reentry = Reentry.NONE
     offline: OfflinePolicy = OfflinePolicy.ADMIT_AND_REPORT
+    offline_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ def _product(row: Mapping[str, Any]) -> Product:
         group=bool(row.get("group", False)),
         reentry=Reentry(row.get("reentry", "none")),
         offline=OfflinePolicy(row.get("offline", "admit_and_report")),
+        offline_minutes=int(row.get("offline_minutes", 0)),
     )
 
 

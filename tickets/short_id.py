@@ -1,12 +1,12 @@
 """Short ids: the digits under a QR, to be typed when it cannot be read.
 
 Six digits, unique among the venue's tickets usable that day; or nine, of which the last is a Damm check digit, for books,
-passes, and when a block of six is used up. Digits find a ticket; alone they never admit.
+passes, and when a block of six is used up; or twelve, the same way, that a kiosk makes by chance when all blocks are. Digits find a ticket; alone they never admit.
 """
 
 from __future__ import annotations
 
-SIX, NINE = 6, 9
+SIX, NINE, TWELVE = 6, 9, 12
 
 # Damm's quasigroup of order 10 (H. M. Damm, 2004): finds every single wrong digit and every swap of neighbours.
 _DAMM = (
@@ -44,6 +44,14 @@ def nine(number: int) -> str:
     return f"{digits}{check_digit(digits)}"
 
 
+def twelve(number: int) -> str:
+    """The twelve-digit id of a number below 10^11."""
+    if not 0 <= number < 10**11:
+        raise ShortIdError(f"{number} is not from 0 to 99999999999")
+    digits = f"{number:011d}"
+    return f"{digits}{check_digit(digits)}"
+
+
 def six(number: int) -> str:
     if not 0 <= number < 10**6:
         raise ShortIdError(f"{number} is not from 0 to 999999")
@@ -53,9 +61,9 @@ def six(number: int) -> str:
 def parse(text: str) -> str:
     """Digits as typed (spaces and hyphens allowed) as a short id. Raises ShortIdError."""
     digits = text.replace(" ", "").replace("-", "").replace("\N{IDEOGRAPHIC SPACE}", "")
-    if not digits.isascii() or not digits.isdigit() or len(digits) not in (SIX, NINE):
-        raise ShortIdError("six or nine digits are expected")
-    if len(digits) == NINE and check_digit(digits) != 0:
+    if not digits.isascii() or not digits.isdigit() or len(digits) not in (SIX, NINE, TWELVE):
+        raise ShortIdError("six, nine or twelve digits are expected")
+    if len(digits) != SIX and check_digit(digits) != 0:
         raise ShortIdError("the last digit does not fit: one digit is mistyped")
     return digits
 

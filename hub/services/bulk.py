@@ -7,6 +7,7 @@ admissions, refusals, releases, and kinds of a later version.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from hub.services import feed, ledger
+from hub.services import certificates, feed, ledger, reckoning
+from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import ACCEPTED, KEPT, Outcome, payment_row, sale_rows
 from hub.services.ledger import LedgerTicket
@@ -34,11 +36,11 @@ from hub.tables import (
 )
 from sync.claim import UNITS_MAX
 from sync.conflict import CountedUse, conflicts
-from sync.operation import Admission, Mode, Operation, Refusal, Release, Sale, UnknownKind
+from sync.operation import Admission, Mode, Operation, Refusal, Release, Sale, SaleReversed, UnknownKind
 from sync.protocol import Answer, Status
 from sync.state import Role
 from tickets.admission import Reason
-from tickets.ids import OpId, TicketId
+from tickets.ids import Kid, OpId, TicketId
 from tickets.ids import op_id as parse_op_id
 from tickets.ids import order_id as parse_order_id
 from tickets.ids import ticket_id as parse_ticket_id
@@ -47,7 +49,11 @@ from tickets.life_cycle import TicketState
 NOT_PLAIN_MAX = 16
 """So many operations of a segment may go the slow way before all that follow do: what is read once is read anew after each of them."""
 
-_ATTENTION = update(used).where(used.c.op == bindparam("b_op")).values(attention=bindparam("b_attention"))
+_SAID = (
+    update(used)
+    .where(used.c.op == bindparam("b_op"))
+    .values(attention=bindparam("b_attention"), mode=bindparam("b_mode"), epoch=bindparam("b_epoch"))
+)
 _RELEASED = update(used).where(used.c.op == bindparam("b_op")).values(released=1)
 
 
@@ -88,10 +94,26 @@ class _Pending:
     used: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
-    attention: list[dict[str, Any]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+    """(kind, detail)"""
     given_back: list[dict[str, Any]] = field(default_factory=list)
     touched_tickets: list[bytes] = field(default_factory=list)
     touched_used: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What a segment's sales took, and is not reckoned yet."""
+
+    slots: set[str] = field(default_factory=set)
+    tickets: Counter[Kid] = field(default_factory=Counter)
+
+    def reckon(self, connection: Connection, *, now: datetime) -> None:
+        reckoning.after_sales(connection, self.slots, now=now)
+        certificates.count(connection, self.tickets, now=now)
+        self.slots.clear()
+        self.tickets.clear()
 
 
 def take(
@@ -107,13 +129,15 @@ def take(
     nothing of this may stay.
     """
     look_up_by_index(connection)
+    _lock_slots(connection, items)
+    spent = _Spent()
     answers: list[Answer] = []
     slow, start = 0, 0
     while start < len(items):
         if slow >= NOT_PLAIN_MAX:
             answers.extend(one(item) for item in items[start:])
             break
-        plan = _Plan(connection, items[start:], incarnation=incarnation, sender=sender, now=now)
+        plan = _Plan(connection, items[start:], spent, incarnation=incarnation, sender=sender, now=now)
         for item in items[start:]:
             outcome = plan.decide(item)
             if outcome is None:
@@ -122,18 +146,45 @@ def take(
         plan.write()
         start = len(answers)
         if start < len(items):
+            if isinstance(items[start].what, SaleReversed):
+                spent.reckon(connection, now=now)  # what was sold too much is told, though some of it comes back now
             answers.append(one(items[start]))
             start, slow = start + 1, slow + 1
+    spent.reckon(connection, now=now)
     return answers
+
+
+def _lock_slots(connection: Connection, items: Sequence[Item]) -> None:
+    """All slots that the segment's sales and reversals are of, before any ticket: whatever is sold of them comes in their order."""
+    slots: set[str] = set()
+    turned: set[bytes] = set()
+    for item in items:
+        match item.what:
+            case Sale(lines=lines):
+                slots.update(line.slot for line in lines if line.slot is not None)
+            case SaleReversed(order=text) if (order_id := _id_or_none(parse_order_id, text)) is not None:
+                turned.add(order_id)
+            case _:
+                pass
+    rows = select_in(connection, [order_line.c.slot], order_line.c.order, turned)
+    reckoning.lock_all(connection, [*slots, *(row.slot for row in rows)])
 
 
 class _Plan:
     """What the database knows of the operations at hand, and what they make of it."""
 
     def __init__(
-        self, connection: Connection, items: Sequence[Item], *, incarnation: int, sender: KnownDevice, now: datetime
+        self,
+        connection: Connection,
+        items: Sequence[Item],
+        spent: _Spent,
+        *,
+        incarnation: int,
+        sender: KnownDevice,
+        now: datetime,
     ) -> None:
         self._connection, self._incarnation, self._sender = connection, incarnation, sender
+        self._spent = spent
         self._now, self._received = now, stamp(now)
         self._pending = _Pending()
         self._caps: dict[tuple[int, int, str], int] = {}
@@ -164,9 +215,9 @@ class _Plan:
             found.discard(None)
         connection = self._connection
         self._known = {row.op for row in select_in(connection, [operation.c.op], operation.c.op, ops)}
-        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state")]
+        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state", "withdrawn")]
         self._tickets = {
-            row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
+            row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
             for row in select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
         }
         # Under the tickets' locks: what others do to their uses is done, or comes after this.
@@ -236,6 +287,9 @@ class _Plan:
         ticket_id = _id_or_none(parse_ticket_id, what.ticket)
         if ticket_id is None or not 0 <= what.units <= UNITS_MAX:
             return None
+        at = stamp(
+            datetime.fromisoformat(what.at)
+        )  # a time that cannot be is the judge's to refuse, whoever's use it is
         found, wrong = self._tickets.get(ticket_id), None
         if found is None and what.code is not None:
             wrong = ledger.insert_from_code(
@@ -247,25 +301,30 @@ class _Plan:
         looked_at = None if what.attention is None else what.attention.value
         use, uses = self._by_op.get(op), self._uses.setdefault(ticket_id, [])
         if use is not None:
-            self._pending.attention.append({"b_op": op, "b_attention": looked_at})
+            said = {"b_op": op, "b_attention": looked_at, "b_mode": what.mode.value, "b_epoch": what.epoch}
+            self._pending.said.append(said)  # on whose word the guest went in is the gate's to say: see ledger.admit
+            use.confirmed = what.mode is Mode.CONFIRMED
         else:
-            use = self._new_use(op, what, uses, ticket_id=ticket_id, looked_at=looked_at)
+            use = self._new_use(op, what, uses, ticket_id=ticket_id, at=at, looked_at=looked_at)
         self._pending.touched_used.append(op)
+        if what.interrupted:
+            self._pending.troubles.append(("interrupted", ledger.interrupted(what)))
         if wrong is not None:
             return Status.CONFLICT, wrong.value
         if found is None:
             return ACCEPTED
         cap = self._cap(found, what.window)
         mine = [each for each in uses if each.window == what.window and not each.released]
-        if cap == 0 or sum(each.units for each in mine) <= cap:
+        withdrawn = found.withdrawn_in(what.window)
+        if cap == 0 or withdrawn + sum(each.units for each in mine) <= cap:
             return ACCEPTED
         counted = (CountedUse(each.op, ticket_id, each.window, each.units, each.confirmed) for each in mine)
-        if any(beyond.op == op for beyond in conflicts(counted, cap=cap)):
+        if any(beyond.op == op for beyond in conflicts(counted, cap=cap, withdrawn=withdrawn)):
             return Status.CONFLICT, Reason.ALREADY_USED.value
         return ACCEPTED
 
     def _new_use(
-        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, looked_at: str | None
+        self, op: OpId, what: Admission, uses: list[_Use], *, ticket_id: TicketId, at: str, looked_at: str | None
     ) -> _Use:
         arrival = max((use.arrival for use in uses), default=0) + 1
         row: dict[str, Any] = {
@@ -274,7 +333,7 @@ class _Plan:
             "passage": what.passage.value,
             "units": what.units,
             "window": what.window,
-            "at": stamp(datetime.fromisoformat(what.at)),
+            "at": at,
             "gate": what.gate,
             "mode": what.mode.value,
             "epoch": what.epoch,
@@ -385,6 +444,8 @@ class _Plan:
         )
         pending.tickets.extend(rows.tickets)
         pending.touched_tickets.extend(ids)
+        self._spent.slots.update(line.slot for line in what.lines if line.slot is not None)
+        self._spent.tickets.update(Kid(row["kid"]) for row in rows.tickets)
         return ACCEPTED
 
     def write(self) -> None:
@@ -401,12 +462,14 @@ class _Plan:
             (refusal, pending.refusals),
         ):
             insert_rows(connection, table, rows)
-        for statement, changes in ((_ATTENTION, pending.attention), (_RELEASED, pending.given_back)):
+        for statement, changes in ((_SAID, pending.said), (_RELEASED, pending.given_back)):
             if changes:
                 connection.execute(statement, changes)
         for name, keys in (("ticket", pending.touched_tickets), ("used", pending.touched_used)):
             if keys:
                 feed.touch(connection, name, keys)
+        for kind, detail in pending.troubles:
+            note_trouble(connection, device=self._sender.device, kind=kind, detail=detail, now=self._now)
         self._pending = _Pending()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from hub.errors import BadRequest, NotFound, TokenRefused
 from hub.services import feed, venue
+from hub.services.certificates import LIFE, TICKETS
 from hub.tables import device, enrolment, selling_key, stamp
 from sync import certificate
 from sync.certificate import Certificate
@@ -23,8 +24,6 @@ from sync.state import Role
 from tickets.ids import KID_BYTES, DeviceId, Kid, RandomBytes
 
 LINK_LIFE = timedelta(hours=24)
-CERTIFICATE_LIFE = timedelta(days=400)
-CERTIFICATE_TICKETS_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +157,8 @@ def _certify(
             public=request.selling,
             device=request.device.hex(),
             not_before=int(now.timestamp()) - 86_400,  # a kiosk's clock may be behind
-            expires=int((now + CERTIFICATE_LIFE).timestamp()),
-            tickets_max=CERTIFICATE_TICKETS_MAX,
+            expires=int((now + LIFE).timestamp()),
+            tickets_max=TICKETS,
         ),
         key,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, insert, select, update
 
-from hub.services import feed, ledger
+from hub.services import certificates, feed, ledger, reckoning
 from hub.services.devices import KnownDevice
 from hub.tables import (
     chain,
@@ -58,9 +59,9 @@ def apply(connection: Connection, what: Operation | UnknownKind, *, sender: Know
         case Incarnation():
             return _incarnation(connection, what, sender, now)
         case Sale():
-            return _sale(connection, what, sender)
+            return _sale(connection, what, sender, now)
         case SaleReversed():
-            return _reversed(connection, what, sender)
+            return _reversed(connection, what, sender, now)
         case Owed():
             return _owed(connection, what, sender)
         case PaymentDoubt():
@@ -99,7 +100,7 @@ def _incarnation(connection: Connection, what: Incarnation, sender: KnownDevice,
     return ACCEPTED
 
 
-def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
+def _sale(connection: Connection, what: Sale, sender: KnownDevice, now: datetime) -> Outcome:
     if sender.role is not Role.KIOSK:
         return Status.REJECTED, "not_a_kiosk"
     if sum(line.count * line.unit_minor for line in what.lines) != what.total_minor:
@@ -107,6 +108,7 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
     mine = set(connection.scalars(select(selling_key.c.kid).where(selling_key.c.device == sender.device)))
     if any(parse_kid(sold.kid) not in mine for sold in what.tickets):
         return Status.REJECTED, "signed_with_a_key_that_is_not_this_kiosks"
+    reckoning.lock_all(connection, (line.slot for line in what.lines))
     order_id = parse_order_id(what.order)
     ids = [parse_ticket_id(sold.ticket) for sold in what.tickets]
     rows = sale_rows(what, order_id, ids, device=sender.device)
@@ -118,6 +120,8 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice) -> Outcome:
     paid = payment_row(what.op, order_id, "charge", rows.order["at"], what.paid, what.total_minor, what.currency)
     connection.execute(insert(payment), paid)
     _tickets(connection, ids, rows.tickets)
+    reckoning.after_sales(connection, (line.slot for line in what.lines), now=now)
+    certificates.count(connection, Counter(parse_kid(sold.kid) for sold in what.tickets), now=now)
     return ACCEPTED
 
 
@@ -223,11 +227,13 @@ def _tickets(connection: Connection, ids: Sequence[TicketId], rows: Sequence[dic
     feed.touch(connection, "ticket", ids)
 
 
-def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -> Outcome:
+def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice, now: datetime) -> Outcome:
     order_id = parse_order_id(what.order)
     found = connection.execute(select(order).where(order.c.order == order_id, order.c.device == sender.device)).first()
     if found is None:
         return Status.REJECTED, "no_such_sale"
+    slots = connection.scalars(select(order_line.c.slot).where(order_line.c.order == order_id)).all()
+    reckoning.lock_all(connection, slots)
     connection.execute(update(order).where(order.c.order == order_id).values(state="reversed"))
     at = stamp(datetime.fromisoformat(what.at))
     back = payment_row(what.op, order_id, "reversal", at, what.proof, -found.total_minor, found.currency)
@@ -237,6 +243,7 @@ def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice) -
     ).all()
     connection.execute(update(ticket).where(ticket.c.ticket.in_(taken)).values(state=TicketState.CANCELLED))
     feed.touch(connection, "ticket", taken)
+    reckoning.after_sales(connection, slots, now=now)
     return ACCEPTED
 
 

@@ -102,13 +102,19 @@ FEEDS: Mapping[str, _Feed] = {
     "slot": _Feed(
         slot,
         slot.c.slot,
-        [*_plain(slot, "slot product starts_at ends_at capacity"), ("free", slot.c.capacity - slot.c.leased, False)],
+        [
+            *_plain(slot, "slot product starts_at ends_at capacity"),
+            ("free", slot.c.free + slot.c.at_risk + slot.c.upstream_free, False),
+            *_plain(slot, "wanted state"),
+        ],
     ),
     "ticket": _Feed(
-        ticket, ticket.c.ticket, _plain(ticket, "ticket variant uses state not_before expires language short_id")
+        ticket,
+        ticket.c.ticket,
+        _plain(ticket, "ticket variant uses state not_before expires language short_id withdrawn"),
     ),
     "answer": _Feed(revised_answer, revised_answer.c.op, _plain(revised_answer, "op status reason at")),
-    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released")),
+    "used": _Feed(used, used.c.op, _plain(used, "op ticket passage units window mode at gate released arrival")),
 }
 
 
@@ -142,6 +148,7 @@ class Position(NamedTuple):
 START = Position(0, 0)
 _INSERT_MANY = text('INSERT INTO change ("table", key) SELECT :table, unnest(CAST(:keys AS text[]))')
 _XMIN = text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
+_MINE = text("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
 _XMAX = text("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)")
 
 
@@ -312,6 +319,16 @@ def cursor_here(connection: Connection, *, scope: str = SCOPE) -> str:
     """The cursor of somebody who has everything that this snapshot shows; for files built from it."""
     end = settled(connection)
     return Cursor(epoch(connection), end.seq, scope=scope, schema=CURSOR_SCHEMA, xid=end.xid).encode()
+
+
+def cursor_after_mine(connection: Connection) -> str:
+    """A cursor that only who has the changes of the caller's own transaction can have reached. On PostgreSQL that is what comes after
+    this transaction: where the feed is settled now lies before it, as long as it runs.
+    """
+    if is_postgresql(connection):
+        mine = int(connection.execute(_MINE).scalar_one())
+        return Cursor(epoch(connection), 0, xid=mine + 1).encode()
+    return Cursor(epoch(connection), position(connection)).encode()
 
 
 def begin_again(connection: Connection, random_bytes: RandomBytes) -> None:

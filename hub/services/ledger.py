@@ -1,34 +1,32 @@
-"""The ledger of uses and the arbiter over it. Uses are inserted rows; what is spent is summed under the ticket's lock."""
+"""The ledger of uses. Uses are inserted rows; what is spent is summed under the ticket's lock (hub.services.arbiter answers claims)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from hub.errors import BadRequest, EpochPassed
+from hub.errors import BadRequest
 from hub.services import attention, feed, venue
-from hub.tables import claim_answer, release, selling_key, stamp, ticket, used
+from hub.tables import release, selling_key, stamp, ticket, used
 from sync import certificate
 from sync.certificate import Certificate
-from sync.claim import UNITS_MAX, ClaimMessage, answer_from_row, answer_to_row
+from sync.claim import UNITS_MAX
 from sync.conflict import Conflict, CountedUse, conflicts
 from sync.operation import Admission, Mode
 from sync.protocol import ReleaseMessage
-from tickets.admission import Denied, Granted, Passage, Reason, Use
+from tickets.admission import Reason
 from tickets.code import CodeError, TicketCode, parse, public_key, verify
 from tickets.ids import DeviceId, OpId, TicketId
 from tickets.ids import op_id as parse_op_id
 from tickets.ids import ticket_id as parse_ticket_id
 from tickets.language import from_number
 from tickets.life_cycle import TicketState
-
-EPOCH = 1
-"""The reign of this arbiter. Handing it over comes with a signed number of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,23 @@ class LedgerTicket:
     variant: int
     uses: int
     state: TicketState
+    withdrawn: int = 0
+
+    def withdrawn_in(self, window: str) -> int:
+        """Units that were cancelled, refunded or transferred. Windows begin anew each day, and what limits a day cannot be withdrawn."""
+        return 0 if window else self.withdrawn
 
 
 def lock_ticket(connection: Connection, ticket_id: TicketId) -> LedgerTicket | None:
     """The ticket's row, locked until the transaction ends (SQLite has locked everything with BEGIN IMMEDIATE)."""
     row = connection.execute(
-        select(ticket.c.ticket, ticket.c.variant, ticket.c.uses, ticket.c.state)
+        select(ticket.c.ticket, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn)
         .where(ticket.c.ticket == ticket_id)
         .with_for_update()
     ).first()
-    return None if row is None else LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
+    if row is None:
+        return None
+    return LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
 
 
 def insert_from_code(
@@ -70,7 +75,7 @@ def insert_from_code(
         return Reason.FORGED
     outside = _outside(connection, code.ticket, certificate.read(key.certificate), revoked=key.revoked_at is not None)
     state = TicketState.VALID if outside is None else TicketState.BLOCKED
-    connection.execute(insert(ticket), _row_from_code(code.ticket, state))
+    _insert_once(connection, _row_from_code(code.ticket, state))
     feed.touch(connection, "ticket", [ticket_id])
     if outside is None:
         return None
@@ -91,6 +96,12 @@ def _outside(connection: Connection, code: TicketCode, held: Certificate, *, rev
     if certificate.covers(held, not_before=code.not_before, expires=code.expires, product=product):
         return None
     return f"not covered by the certificate of key {held.kid.hex()}"
+
+
+def _insert_once(connection: Connection, row: dict[str, Any]) -> None:
+    """Another worker may be inserting the same ticket from the same code: then that row is as good as this one."""
+    upsert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    connection.execute(upsert(ticket).values(row).on_conflict_do_nothing())
 
 
 def _row_from_code(code: TicketCode, state: TicketState) -> dict[str, Any]:
@@ -119,122 +130,9 @@ def cap_of(connection: Connection, found: LedgerTicket, window: str) -> int:
     return found.uses
 
 
-def uses_of(connection: Connection, ticket_id: TicketId) -> tuple[Use, ...]:
-    """Every unreleased use in the order in which they reached this arbiter. Their times are of many clocks and order nothing."""
-    rows = connection.execute(
-        select(used).where(used.c.ticket == ticket_id, used.c.released == 0).order_by(used.c.arrival, used.c.op)
-    )
-    return tuple(
-        Use(
-            op=OpId(row.op),
-            passage=Passage(row.passage),
-            units=row.units,
-            window=row.window,
-            at=datetime.fromisoformat(row.at),
-            gate=row.gate,
-        )
-        for row in rows
-    )
-
-
 def _next_arrival(connection: Connection, ticket_id: TicketId) -> int:
     """The number of the next use of a ticket, released ones counted. Call it under the ticket's lock."""
     return int(connection.scalar(select(func.max(used.c.arrival)).where(used.c.ticket == ticket_id)) or 0) + 1
-
-
-def claim(connection: Connection, message: ClaimMessage, *, device: DeviceId, now: datetime) -> Granted | Denied:
-    """The arbiter's answer. A known op gets the same answer again. Raises EpochPassed where a newer arbiter reigns."""
-    op = parse_op_id(message.op)
-    known = connection.execute(select(claim_answer).where(claim_answer.c.op == op)).first()
-    if known is not None:
-        if known.device != device:
-            raise BadRequest("this operation id is another device's")
-        return _stored(known.answer)
-    if message.epoch > EPOCH:
-        raise EpochPassed(f"this arbiter's epoch is {EPOCH}, the gate has seen {message.epoch}")
-    answer = _decide(connection, message, op, device=device, now=now)
-    connection.execute(
-        insert(claim_answer),
-        {
-            "op": op,
-            "device": device,
-            "at": stamp(now),
-            "answer": json.dumps(_storable(message.op, answer), separators=(",", ":")),
-        },
-    )
-    return answer
-
-
-def _decide(
-    connection: Connection, message: ClaimMessage, op: OpId, *, device: DeviceId, now: datetime
-) -> Granted | Denied:
-    if connection.scalar(select(release.c.of).where(release.c.of == op)) is not None:
-        return Denied(Reason.NO_ANSWER)  # given up by its gate before it arrived
-    ticket_id = parse_ticket_id(message.ticket)
-    found = lock_ticket(connection, ticket_id)
-    if found is None:
-        why = Reason.UNKNOWN
-        if message.code is not None:
-            why = insert_from_code(connection, ticket_id, message.code, device=device, now=now) or why
-            found = lock_ticket(connection, ticket_id)
-        if found is None:
-            return Denied(why)
-    all_uses = uses_of(connection, ticket_id)
-    uses = tuple(use for use in all_uses if use.window == message.window)
-    cap, spent = cap_of(connection, found, message.window), sum(use.units for use in uses)
-    if any(use.op == op for use in all_uses):  # its admission was uploaded before its claim came
-        return Granted(EPOCH, None if cap == 0 else max(0, cap - spent))
-    if found.state is not TicketState.VALID:
-        return Denied(Reason(found.state.value))
-    refused = _against(message, all_uses, uses, cap=cap, spent=spent)
-    if refused is not None:
-        return refused
-    units = message.units if message.kind is Passage.ENTRY else 0
-    connection.execute(
-        insert(used),
-        {
-            "op": op,
-            "ticket": ticket_id,
-            "passage": message.kind,
-            "units": units,
-            "window": message.window,
-            "at": stamp(now),
-            "gate": message.gate,
-            "mode": Mode.CONFIRMED,
-            "epoch": EPOCH,
-            "released": 0,
-            "device": device,
-            "arrival": _next_arrival(connection, ticket_id),
-        },
-    )
-    feed.touch(connection, "used", [op])
-    return Granted(EPOCH, None if cap == 0 else max(0, cap - spent - units))
-
-
-def _against(
-    message: ClaimMessage, all_uses: tuple[Use, ...], uses: tuple[Use, ...], *, cap: int, spent: int
-) -> Denied | None:
-    """What stands in a claim's way: direction for re-entry and exit, the cap for entry.
-
-    The direction is the last that arrived here. Each exit is good for one re-entry, counted, within its own window: gates upload
-    late, and then the last to arrive is not the last that happened.
-    """
-    match message.kind:
-        case Passage.EXIT:
-            inside = bool(all_uses) and all_uses[-1].passage is not Passage.EXIT
-            return None if inside else Denied(Reason.NOT_INSIDE)
-        case Passage.REENTRY:
-            exits = sum(use.passage is Passage.EXIT for use in uses)
-            returned = sum(use.passage is Passage.REENTRY for use in uses)
-            outside = bool(uses) and uses[-1].passage is Passage.EXIT and exits > returned
-            return None if outside else Denied(Reason.ALREADY_USED, all_uses[-1] if all_uses else None)
-        case Passage.ENTRY:
-            if message.units < 1:
-                raise BadRequest("an entry takes at least one unit")
-            if cap and spent + message.units > cap:
-                first = next((use for use in uses if use.units), None)
-                return Denied(Reason.ALREADY_USED if cap == 1 else Reason.EXHAUSTED, first)
-            return None
 
 
 def admit(connection: Connection, what: Admission, *, device: DeviceId, now: datetime) -> Reason | None:
@@ -252,8 +150,10 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId, now: dat
     at = stamp(datetime.fromisoformat(what.at))
     looked_at = what.attention.value if what.attention else None
     if connection.scalar(select(used.c.op).where(used.c.op == op)) is not None:
-        # Its claim was granted here. The time stays the arbiter's: the gate's clock may be off by any amount.
-        connection.execute(update(used).where(used.c.op == op).values(attention=looked_at))
+        # Its claim was granted here. The time stays the arbiter's: the gate's clock may be off by any amount. On whose word the guest went
+        # in is the gate's to say (the answer may have come too late for it), and everyone who merges it then ranks it alike.
+        said = {"attention": looked_at, "mode": what.mode, "epoch": what.epoch}
+        connection.execute(update(used).where(used.c.op == op).values(said))
     else:
         released = connection.scalar(select(release.c.of).where(release.c.of == op)) is not None
         connection.execute(
@@ -275,11 +175,19 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId, now: dat
             },
         )
     feed.touch(connection, "used", [op])
+    if what.interrupted:
+        attention.note_trouble(connection, device=device, kind="interrupted", detail=interrupted(what), now=now)
     if wrong is not None or found is None:
         return wrong
     mine = [row for row in _counted(connection, ticket_id) if row.window == what.window]
-    beyond = conflicts(mine, cap=cap_of(connection, found, what.window))
+    withdrawn = found.withdrawn_in(what.window)
+    beyond = conflicts(mine, cap=cap_of(connection, found, what.window), withdrawn=withdrawn)
     return Reason.ALREADY_USED if any(item.op == op for item in beyond) else None
+
+
+def interrupted(what: Admission) -> str:
+    """How a scan that was cut short is told to people."""
+    return f"gate {what.gate}, {what.at}, ticket {what.ticket}: it counts, whether the light was on or not"
 
 
 def give_back(connection: Connection, message: ReleaseMessage, *, device: DeviceId) -> None:
@@ -312,19 +220,19 @@ def all_conflicts(connection: Connection) -> tuple[Conflict, ...]:
     The cap is the window's: a pass without a limit of its own may have one a day.
     """
     suspects = connection.execute(
-        select(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state)
+        select(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn)
         .join(ticket, ticket.c.ticket == used.c.ticket)
         .where(used.c.released == 0, used.c.units > 0, or_(ticket.c.uses > 0, used.c.window != ""))
-        .group_by(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state)
-        .having(func.sum(used.c.units) > 1)
+        .group_by(used.c.ticket, used.c.window, ticket.c.variant, ticket.c.uses, ticket.c.state, ticket.c.withdrawn)
+        .having(func.sum(used.c.units) + ticket.c.withdrawn > 1)
     ).all()
     found: list[Conflict] = []
     for row in suspects:
-        who = LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state))
+        who = LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
         cap = cap_of(connection, who, row.window)
         if cap:
             uses = [use for use in _counted(connection, who.ticket) if use.window == row.window]
-            found.extend(conflicts(uses, cap=cap))
+            found.extend(conflicts(uses, cap=cap, withdrawn=who.withdrawn_in(row.window)))
     return tuple(sorted(found, key=lambda item: (item.ticket, item.window, item.op)))
 
 
@@ -335,12 +243,3 @@ def _counted(connection: Connection, ticket_id: TicketId) -> Iterable[CountedUse
         )
     )
     return [CountedUse(OpId(row.op), ticket_id, row.window, row.units, row.mode == Mode.CONFIRMED) for row in rows]
-
-
-def _storable(op: str, answer: Granted | Denied) -> dict[str, Any]:
-    return answer_to_row(op, answer, epoch=EPOCH)
-
-
-def _stored(text: str) -> Granted | Denied:
-    row = json.loads(text)
-    return answer_from_row(row, op=row["op"])

@@ -17,14 +17,13 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from hub.database import is_postgresql, take_turns
 from hub.errors import NotFound, Unreported
-from hub.services import attention, balance, feed
-from hub.tables import chain, device, lease, meta, short_block, slot, stamp, unreported
-from sync.protocol import BlockGrant, Rejoin
+from hub.services import attention, balance, feed, reckoning
+from hub.services.blocks import PRINT_DAYS
+from hub.tables import chain, device, meta, short_block, stamp, unreported
+from sync.protocol import HUB, BlockGrant, Rejoin, SlotWish
 from sync.state import Role
 from tickets.ids import DeviceId, RandomBytes
 
-PRINT_DAYS = 3
-"""On so many business days, that of the grant counted, a kiosk prints from a block of six."""
 COPY, HOME, MARK = "backup_copy", "feed_home", "feed_mark"
 _HOME = text(
     "SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::bigint, 'change'::regclass::oid::bigint,"
@@ -94,11 +93,11 @@ def must_have_reported(connection: Connection, who: DeviceId) -> None:
 
 
 def awaited(connection: Connection) -> tuple[str, ...]:
-    """Labels of kiosks that have not said yet what they hold. Revoked ones are not waited for."""
+    """Labels of kiosks and venue nodes that have not said yet what they hold. Revoked ones are not waited for."""
     query = (
         select(device.c.label)
         .join(unreported, unreported.c.device == device.c.device)
-        .where(device.c.role == Role.KIOSK, device.c.revoked_at.is_(None))
+        .where(device.c.role.in_((Role.KIOSK, Role.VENUE)), device.c.revoked_at.is_(None))
         .order_by(device.c.label)
     )
     return tuple(connection.scalars(query))
@@ -117,11 +116,11 @@ def give_up_on(connection: Connection, label: str, *, by: str, now: datetime) ->
         attention.note_trouble(connection, device=who, kind="restored", detail=detail, now=now)
 
 
-def rejoin(connection: Connection, message: Rejoin, *, who: DeviceId, now: datetime) -> int:
+def rejoin(connection: Connection, message: Rejoin, *, who: DeviceId, now: datetime, lender: str = HUB) -> int:
     """Take over what a device holds; the last of its operations that is here. Harmless at any time, and as often as it comes."""
+    for said in sorted(message.slots, key=lambda said: said.slot):
+        _take_slot(connection, said, who=who, incarnation=message.incarnation, lender=lender, now=now)
     take_turns(connection, "short blocks")
-    for name, quantity in sorted(message.slots):
-        _take_slot(connection, name, quantity, who=who, incarnation=message.incarnation, now=now)
     for block in message.blocks:
         _take_block(connection, block, who=who, incarnation=message.incarnation, now=now)
     connection.execute(delete(unreported).where(unreported.c.device == who))
@@ -136,28 +135,19 @@ def rejoin(connection: Connection, message: Rejoin, *, who: DeviceId, now: datet
 
 
 def _take_slot(
-    connection: Connection, name: str, quantity: int, *, who: DeviceId, incarnation: int, now: datetime
+    connection: Connection, said: SlotWish, *, who: DeviceId, incarnation: int, lender: str, now: datetime
 ) -> None:
-    found = connection.execute(select(slot).where(slot.c.slot == name).with_for_update()).first()
-    if found is None:
-        detail = f"holds {quantity} of slot {name}, which is not known here any more"
-        attention.note_trouble(connection, device=who, kind="restored", detail=detail, now=now)
+    row = reckoning.locked(connection, said.slot)
+    if row is None:
+        if units := said.lent.get(lender, 0) - said.returned.get(lender, 0):
+            detail = f"holds {units} of slot {said.slot}, which is not known here any more"
+            attention.note_trouble(connection, device=who, kind="restored", detail=detail, now=now)
         return
-    mine = (lease.c.slot == name, lease.c.device == who, lease.c.incarnation == incarnation)
-    held = connection.scalar(select(lease.c.quantity).where(*mine))
-    more = quantity - (held or 0)
-    if more <= 0:
-        return
-    if held is None:
-        row = {"slot": name, "device": who, "incarnation": incarnation, "quantity": quantity}
-        connection.execute(insert(lease), row)
-    else:
-        connection.execute(update(lease).where(*mine).values(quantity=quantity))
-    connection.execute(update(slot).where(slot.c.slot == name).values(leased=slot.c.leased + more))
-    feed.touch(connection, "slot", [name])
-    if found.leased + more > found.capacity:
-        detail = f"slot {name}: {found.leased + more} are lent of {found.capacity}"
-        attention.note_trouble(connection, device=who, kind="oversold", detail=detail, now=now)
+    reckoning.take_totals(connection, row, said, device=who, incarnation=incarnation, lender=lender)
+    stand = reckoning.settle(connection, row, now=now)
+    if stand.beyond:
+        detail = f"slot {said.slot}: {stand.leased + stand.sold} are lent or sold of {stand.stock}"
+        attention.note_trouble(connection, device=who, kind=reckoning.OVERSOLD, detail=detail, now=now)
 
 
 def _take_block(connection: Connection, block: BlockGrant, *, who: DeviceId, incarnation: int, now: datetime) -> None:

@@ -1,149 +1,248 @@
-"""Stock and short ids, lent to kiosks in parts so that they can sell without asking.
+"""Stock, lent to kiosks in parts so that they can sell without asking.
 
-A request names totals, so a lost or doubled one changes nothing. What is lent is never taken back by itself: a lease ends when it
-is returned, when its slot is over, or when a named person takes it back.
-
-Six digits are unique among the tickets usable on one day, so blocks of six go round: a kiosk prints from one for a few business days,
-and once no ticket with its digits can be used any more it is lent again. Nine digits are for tickets that last, and never come back.
+A wish names what the kiosk has been lent and has returned *in total*, and how much more it wants on top, so a lost, doubled or late one
+changes nothing. A lease ends when it is returned, when its slot is over, or when a named person takes it back; never by itself. How
+much there is to lend is reckoned anew from the facts (`reckoning`), under the slot's row lock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from hub.database import take_turns
-from hub.services import feed, restore, venue
-from hub.tables import lease, short_block, slot, stamp, ticket
-from sync.protocol import BlockGrant, LeaseAnswer, LeaseRequest, SlotGrant
-from tickets import short_id
-from tickets.business_day import BusinessDay
+from hub.errors import BadRequest, NotFound
+from hub.services import blocks, feed, reckoning, restore
+from hub.services.reckoning import Account, Stand
+from hub.tables import device, lease, lease_member, lease_taken, slot, slot_change, stamp, telemetry
+from sync.protocol import HUB, LeaseAnswer, LeaseRequest, SlotGrant, SlotWish
+from sync.state import Role
 from tickets.ids import DeviceId
-from tickets.short_id import SIX
 
-BLOCK_SIZE = {6: 1_000, 8: 10_000}
-"""How many numbers a block has: a kiosk's busiest day fits into one block of six."""
-POOL = {6: 1_000_000, 8: 100_000_000}
-PRINT_DAYS = restore.PRINT_DAYS
-REST_DAYS = 3
-"""So many business days more it rests before anybody gets it again: sales may still be waiting for a line."""
+ACTIVE = timedelta(minutes=15)
+"""A kiosk that was heard of within this time counts when a short stock is shared."""
+CAPACITY_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Holder:
+class Holding:
+    """One account's part of a slot, as the office sees it. `heard_at`: when it was last heard of, in telemetry."""
+
     device: DeviceId
-    incarnation: int
+    label: str
+    revoked: bool
+    heard_at: datetime | None
+    account: Account
 
 
-def lend(connection: Connection, wanted: LeaseRequest, *, device: DeviceId, now: datetime) -> LeaseAnswer:
-    """Lend as much of what is wanted as there is. Slots that do not exist or are over are not in the answer."""
-    who = _Holder(device, wanted.incarnation)
+@dataclass(frozen=True, slots=True)
+class SlotStory:
+    row: Any
+    stand: Stand
+    holdings: tuple[Holding, ...]
+
+
+def lend(
+    connection: Connection, wanted: LeaseRequest, *, device: DeviceId, now: datetime, lender: str = HUB
+) -> LeaseAnswer:
+    """Take what is returned, then lend as much of what is wanted as there is. Slots that do not exist or are over are not in the answer.
+    `lender` is this hub's or venue node's own name: of a wish's totals only those under it are meant for it.
+    """
     if restore.awaited(connection):
         wanted = _nothing_more(wanted)
-    slots = [_lend_slot(connection, name, quantity, who=who, now=now) for name, quantity in wanted.slots]
-    for length, count in wanted.blocks:
-        _lend_blocks(connection, length, count, who=who, now=now)
-    lengths = [length for length, _ in wanted.blocks]
-    blocks = connection.execute(
-        select(short_block)
-        .where(*_held_by(who), short_block.c.length.in_(lengths))
-        .order_by(short_block.c.length, short_block.c.first)
-    ).all()
-    day = _business_day(connection)
-    grants = [
-        BlockGrant(row.length, row.first, row.last, until=_prints_until(day, row) if row.length == SIX else None)
-        for row in blocks
-    ]
-    return LeaseAnswer(
-        slots=tuple(item for item in slots if item is not None),
-        blocks=tuple(grant for grant in grants if grant.until is None or grant.until > now),
-        at=now,
-    )
+    for member in wanted.members:
+        _join(connection, member, node=device)
+    grants = []
+    for wish in sorted(wanted.slots, key=lambda wish: wish.slot):  # one order for everybody: no two wait for each other
+        grant = _lend_slot(connection, wish, who=device, incarnation=wanted.incarnation, lender=lender, now=now)
+        if grant is not None:
+            grants.append(grant)
+    numbers = blocks.lend(connection, wanted.blocks, device=device, incarnation=wanted.incarnation, now=now)
+    return LeaseAnswer(slots=tuple(grants), blocks=numbers, at=now, lender=lender)
 
 
 def _nothing_more(wanted: LeaseRequest) -> LeaseRequest:
-    """While a restored hub does not know yet what its kiosks hold, it says what it knows and lends nothing."""
-    return LeaseRequest(
-        wanted.incarnation,
-        slots=tuple((name, 0) for name, _ in wanted.slots),
+    """While a restored hub does not know yet what its borrowers hold, it takes what it is told and lends nothing."""
+    return replace(
+        wanted,
+        slots=tuple(replace(wish, more=0, urgent=False) for wish in wanted.slots),
         blocks=tuple((length, 0) for length, _ in wanted.blocks),
     )
 
 
-def _held_by(who: _Holder) -> tuple[ColumnElement[bool], ...]:
-    return short_block.c.device == who.device, short_block.c.incarnation == who.incarnation
-
-
-def _business_day(connection: Connection) -> BusinessDay:
-    catalogue = venue.find_catalogue(connection)
-    return BusinessDay("UTC", 0) if catalogue is None else catalogue.venue.day
-
-
-def _prints_until(day: BusinessDay, row: Any) -> datetime:
-    granted_on = day.of(datetime.fromisoformat(row.at))
-    return day.starts(granted_on + timedelta(days=PRINT_DAYS))
-
-
-def _lend_slot(connection: Connection, name: str, quantity: int, *, who: _Holder, now: datetime) -> SlotGrant | None:
-    found = connection.execute(select(slot).where(slot.c.slot == name).with_for_update()).first()
-    if found is None or found.ends_at <= stamp(now):
+def _lend_slot(
+    connection: Connection, wish: SlotWish, *, who: DeviceId, incarnation: int, lender: str, now: datetime
+) -> SlotGrant | None:
+    row = reckoning.locked(connection, wish.slot)
+    if row is None or row.ends_at <= stamp(now):
         return None
-    mine = (lease.c.slot == name, lease.c.device == who.device, lease.c.incarnation == who.incarnation)
-    held = connection.scalar(select(lease.c.quantity).where(*mine))
-    more = max(0, min(quantity - (held or 0), found.capacity - found.leased))
-    if more:
-        if held is None:
-            row = {"slot": name, "device": who.device, "incarnation": who.incarnation, "quantity": more}
-            connection.execute(insert(lease), row)
-        else:
-            connection.execute(update(lease).where(*mine).values(quantity=held + more))
-        connection.execute(update(slot).where(slot.c.slot == name).values(leased=slot.c.leased + more))
-        feed.touch(connection, "slot", [name])
-    return SlotGrant(slot=name, quantity=(held or 0) + more, free=found.capacity - found.leased - more)
-
-
-def _lend_blocks(connection: Connection, length: int, count: int, *, who: _Holder, now: datetime) -> None:
-    """Lend blocks until `who` holds `count` in force: new ones while there are any, then those that rested longest."""
-    take_turns(connection, "short blocks")
-    day = _business_day(connection)
-    mine = connection.execute(select(short_block).where(*_held_by(who), short_block.c.length == length)).all()
-    held = sum(length != SIX or _prints_until(day, row) > now for row in mine)
-    last = connection.scalar(select(func.max(short_block.c.last)).where(short_block.c.length == length))
-    first = 0 if last is None else last + 1
-    size = BLOCK_SIZE[length]
-    values = {"device": who.device, "incarnation": who.incarnation, "at": stamp(now)}
-    while held < count and first + size <= POOL[length]:
-        block = {"length": length, "first": first, "last": first + size - 1, **values}
-        connection.execute(insert(short_block), block)
-        held, first = held + 1, first + size
-    if length != SIX:
-        return
-    while held < count and (rested := _rested(connection, day, now=now)) is not None:
-        connection.execute(
-            update(short_block).where(short_block.c.length == SIX, short_block.c.first == rested).values(values)
-        )
-        held += 1
-
-
-def _rested(connection: Connection, day: BusinessDay, *, now: datetime) -> int | None:
-    """The first number of the block of six that was granted longest ago, if its time is over and no ticket known here that bears its
-    digits can still be used. None where there is none.
-    """
-    before = day.starts(day.of(now) - timedelta(days=PRINT_DAYS + REST_DAYS - 1))
-    old = connection.execute(
-        select(short_block.c.first, short_block.c.last)
-        .where(short_block.c.length == SIX, short_block.c.at < stamp(before))
-        .order_by(short_block.c.at, short_block.c.first)
+    lent, returned = reckoning.take_totals(connection, row, wish, device=who, incarnation=incarnation, lender=lender)
+    if not (lent or wish.more):
+        return SlotGrant(wish.slot, quantity=0, free=_free_of(row), returned=0)
+    mine = (lease.c.slot == wish.slot, lease.c.device == who, lease.c.incarnation == incarnation)
+    stand = reckoning.reckon(connection, row)
+    account = stand.accounts.get(_root(connection, who), Account())
+    missing, wanted = 0, None
+    if row.state == "open" and account.at_risk == 0:  # what was taken back comes home before anything new goes out
+        missing = max(0, wish.lent.get(lender, 0) + wish.more - lent)
+        granted = min(missing, stand.lendable)
+        if not wish.urgent:
+            granted = min(granted, _share(connection, stand, account, who=who, now=now))
+        if granted:
+            lent, missing = lent + granted, missing - granted
+            connection.execute(update(lease).where(*mine).values(quantity=lent))
+        if wish.urgent:
+            wanted = missing
+    stand = reckoning.settle(connection, row, now=now, wanted=wanted)
+    account = stand.accounts.get(_root(connection, who), Account())
+    return SlotGrant(
+        wish.slot,
+        quantity=lent,
+        free=stand.lendable + row.upstream_free,
+        returned=returned,
+        back=account.at_risk,
     )
-    for row in old.all():
-        usable = select(ticket.c.ticket).where(
-            ticket.c.short_id.between(short_id.six(row.first), short_id.six(row.last)),
-            func.length(ticket.c.short_id) == SIX,
-            ticket.c.expires > int(now.timestamp()),
+
+
+def _free_of(row: Any) -> int:
+    return int(row.free + row.at_risk + row.upstream_free)
+
+
+def _root(connection: Connection, who: DeviceId) -> bytes:
+    return reckoning.roots(connection).get(who, who)
+
+
+def _share(connection: Connection, stand: Stand, account: Account, *, who: DeviceId, now: datetime) -> int:
+    """How many units more a refill may bring one kiosk when the stock is short: an equal part among those that sell now. A guest who
+    stands there is not shared against, and a venue node borrows for many.
+    """
+    role = connection.scalar(select(device.c.role).where(device.c.device == who))
+    if role == Role.VENUE:
+        return stand.lendable
+    heard = select(func.count()).select_from(
+        select(device.c.device)
+        .join(telemetry, telemetry.c.device == device.c.device)
+        .where(
+            device.c.role == Role.KIOSK,
+            device.c.revoked_at.is_(None),
+            device.c.device != who,
+            telemetry.c.received_at > stamp(now - ACTIVE),
         )
-        if connection.execute(usable.limit(1)).first() is None:
-            return int(row.first)
-    return None
+        .subquery()
+    )
+    kiosks = 1 + int(connection.scalar(heard) or 0)
+    part = -(-(stand.lendable + stand.leased) // kiosks)
+    return max(0, min(stand.lendable, part - account.in_hand))
+
+
+def _join(connection: Connection, member: DeviceId, *, node: DeviceId) -> None:
+    """A kiosk sells from a node's stock from now on: they are one account. One that moves takes its old node's account along."""
+    under = reckoning.roots(connection)
+    mine, theirs = under.get(member, member), under.get(node, node)
+    if mine != theirs:
+        connection.execute(insert(lease_member), {"device": mine, "node": theirs})
+
+
+def take_back(connection: Connection, slot_name: str, holder: DeviceId, *, by: str, reason: str, now: datetime) -> int:
+    """A named person gives up a lease whose kiosk is gone: all that it has unsold may be sold elsewhere from now on, *at risk* until the
+    kiosk shows what became of it. How many units. Raises NotFound, BadRequest.
+    """
+    if not by.strip() or not reason.strip():
+        raise BadRequest("taking a lease back needs a person's name and a reason")
+    row = reckoning.locked(connection, slot_name)
+    if row is None:
+        raise NotFound("no such slot")
+    root = DeviceId(_root(connection, holder))
+    account = reckoning.reckon(connection, row).accounts.get(root, Account())
+    if account.leased == 0:
+        raise BadRequest("this device holds nothing of the slot that could be taken back")
+    fact = {
+        "slot": slot_name,
+        "device": root,
+        "quantity": account.leased,
+        "base": account.returned + account.sold,
+        "at": stamp(now),
+        "by": by.strip()[:64],
+        "reason": reason.strip()[:200],
+    }
+    connection.execute(insert(lease_taken), fact)
+    reckoning.settle(connection, row, now=now)
+    return account.leased
+
+
+def set_capacity(connection: Connection, slot_name: str, capacity: int, *, by: str, now: datetime) -> Stand:
+    """Another capacity. Below what is out already nothing is taken from anyone: kiosks are asked to give back what they have not sold, and
+    the difference shows as `beyond` until they have. Raises NotFound, BadRequest.
+    """
+    if not 0 <= capacity <= CAPACITY_MAX:
+        raise BadRequest(f"a capacity is from 0 to {CAPACITY_MAX}")
+    row = reckoning.locked(connection, slot_name)
+    if row is None:
+        raise NotFound("no such slot")
+    _note(connection, slot_name, f"capacity {row.capacity} -> {capacity}", by=by, now=now)
+    connection.execute(update(slot).where(slot.c.slot == slot_name).values(capacity=capacity))
+    feed.touch(connection, "slot", [slot_name])
+    return reckoning.settle(connection, reckoning.locked(connection, slot_name), now=now)
+
+
+def cancel_slot(connection: Connection, slot_name: str, *, by: str, now: datetime) -> Stand:
+    """Nobody sells this slot any more, as soon as they hear of it. Tickets that were sold stay as they are: each is cancelled by itself.
+    Raises NotFound, BadRequest.
+    """
+    row = reckoning.locked(connection, slot_name)
+    if row is None:
+        raise NotFound("no such slot")
+    _note(connection, slot_name, "cancelled", by=by, now=now)
+    connection.execute(update(slot).where(slot.c.slot == slot_name).values(state="cancelled"))
+    feed.touch(connection, "slot", [slot_name])
+    return reckoning.reckon(connection, row)
+
+
+def _note(connection: Connection, slot_name: str, what: str, *, by: str, now: datetime) -> None:
+    if not by.strip():
+        raise BadRequest("changing a slot needs a person's name")
+    row = {"slot": slot_name, "at": stamp(now), "by": by.strip()[:64], "what": what}
+    connection.execute(insert(slot_change), row)
+
+
+def stories(
+    connection: Connection, *, starts_from: datetime, starts_before: datetime, now: datetime
+) -> tuple[SlotStory, ...]:
+    """The slots that start within a time and are not over, soonest first, with who holds what of them."""
+    rows = connection.execute(
+        select(slot)
+        .where(slot.c.starts_at >= stamp(starts_from), slot.c.starts_at < stamp(starts_before))
+        .where(slot.c.ends_at > stamp(now))
+        .order_by(slot.c.starts_at, slot.c.slot)
+    ).all()
+    return tuple(_story(connection, row) for row in rows)
+
+
+def story(connection: Connection, slot_name: str) -> SlotStory:
+    """Raises NotFound."""
+    row = connection.execute(select(slot).where(slot.c.slot == slot_name)).first()
+    if row is None:
+        raise NotFound("no such slot")
+    return _story(connection, row)
+
+
+def _story(connection: Connection, row: Any) -> SlotStory:
+    stand = reckoning.reckon(connection, row)
+    known = {
+        item.device: item
+        for item in connection.execute(
+            select(device.c.device, device.c.label, device.c.revoked_at, telemetry.c.received_at)
+            .outerjoin(telemetry, telemetry.c.device == device.c.device)
+            .where(device.c.device.in_(list(stand.accounts)))
+        )
+    }
+    holdings = []
+    for root, account in stand.accounts.items():
+        item = known.get(root)
+        heard = None if item is None or item.received_at is None else datetime.fromisoformat(item.received_at)
+        label = root.hex()[:8] if item is None else item.label
+        revoked = item is not None and item.revoked_at is not None
+        holdings.append(Holding(DeviceId(root), label, revoked, heard, account))
+    return SlotStory(row, stand, tuple(sorted(holdings, key=lambda one: one.label)))

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
-from hub.errors import BadRequest, NotFound
-from hub.services import feed, ledger
-from hub.tables import order, refusal, stamp, ticket, ticket_change, used
-from tickets.ids import TicketId
-from tickets.life_cycle import TicketState, may_become
-
-REASON_CHARS_MAX = 200
+from hub.errors import NotFound
+from hub.services import withdrawals
+from hub.tables import order, refusal, ticket, ticket_change, used, withdrawal
+from tickets.ids import OpId, TicketId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +22,17 @@ class TicketStory:
     order: Any | None
     uses: tuple[Any, ...]
     refusals: tuple[Any, ...]
+    withdrawals: tuple[Any, ...]
     changes: tuple[Any, ...]
 
 
-def cancel_ticket(connection: Connection, ticket_id: TicketId, *, by: str, reason: str, now: datetime) -> None:
-    """Cancel one ticket; the feed carries it to every gate. Raises NotFound, and BadRequest where it cannot be or says no reason."""
-    reason = " ".join(reason.split())
-    if not 1 <= len(reason) <= REASON_CHARS_MAX:
-        raise BadRequest(f"a reason of 1 to {REASON_CHARS_MAX} characters is expected")
-    found = ledger.lock_ticket(connection, ticket_id)
-    if found is None:
-        raise NotFound("no such ticket")
-    if not may_become(found.state, TicketState.CANCELLED):
-        raise BadRequest(f"a ticket that is {found.state} cannot be cancelled")
-    connection.execute(update(ticket).where(ticket.c.ticket == ticket_id).values(state=TicketState.CANCELLED))
-    connection.execute(
-        insert(ticket_change),
-        {
-            "ticket": ticket_id,
-            "at": stamp(now),
-            "by": by,
-            "before": found.state,
-            "after": TicketState.CANCELLED,
-            "reason": reason,
-        },
-    )
-    feed.touch(connection, "ticket", [ticket_id])
+def cancel_ticket(
+    connection: Connection, op: OpId, ticket_id: TicketId, *, by: str, reason: str, epoch: int | None, now: datetime
+) -> None:
+    """Cancel what is left of one ticket; the feed carries it to every gate. Raises NotFound, and BadRequest where it cannot be or says no
+    reason. `epoch` as in `withdrawals.withdraw`.
+    """
+    withdrawals.withdraw(connection, op, ticket_id, withdrawals.Kind.CANCEL, by=by, reason=reason, epoch=epoch, now=now)
 
 
 def story(connection: Connection, ticket_id: TicketId) -> TicketStory:
@@ -68,6 +50,7 @@ def story(connection: Connection, ticket_id: TicketId) -> TicketStory:
         order=sold,
         uses=of(used, used.c.at),
         refusals=of(refusal, refusal.c.at),
+        withdrawals=of(withdrawal, withdrawal.c.at),
         changes=of(ticket_change, ticket_change.c.number),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -18,6 +18,8 @@ from tickets.catalogue import Catalogue
 from tickets.ids import TicketId
 
 ROWS_MAX = 200
+BEGUN_S = 300.0
+"""A payment lasts 90 s at most; one that began longer ago and was never heard of again is for a person."""
 """A page lists the newest so many; the totals count all."""
 
 
@@ -128,7 +130,7 @@ def today(connection: Connection, *, now: datetime) -> Today:
         scans=_scans(connection, start, end),
         devices=_devices(connection),
         conflicts=_conflicts(connection),
-        doubts=_open_doubts(connection),
+        doubts=_open_doubts(connection, now=now),
         owed=tuple(connection.execute(select(owed).order_by(owed.c.at.desc()).limit(50))),
         troubles=tuple(connection.execute(select(trouble).order_by(trouble.c.number.desc()).limit(50))),
     )
@@ -246,9 +248,23 @@ def _conflicts(connection: Connection) -> tuple[tuple[Conflict, str, str], ...]:
     return tuple(result)
 
 
-def _open_doubts(connection: Connection) -> tuple[Any, ...]:
-    """The latest word on each attempt, where it is not yet settled; a word of a later version is nothing settled."""
+def _open_doubts(connection: Connection, *, now: datetime) -> tuple[Any, ...]:
+    """The latest word on each attempt, where it is not yet settled; a word of a later version is nothing settled.
+
+    A payment that has only begun is settled by its sale too, and is nobody's business while a guest may still stand there.
+    """
+    settled, sold = doubt.alias(), payment.alias()
+    is_settled = select(settled.c.op).where(
+        settled.c.attempt == doubt.c.attempt,
+        settled.c.device == doubt.c.device,
+        settled.c.state.in_(("paid", "not_paid")),
+    )
+    is_sold = select(sold.c.op).where(sold.c.attempt == doubt.c.attempt)
+    before = stamp(now - timedelta(seconds=BEGUN_S))
+    is_young = (doubt.c.state == "begun") & ((doubt.c.at > before) | is_sold.exists())
     latest: dict[tuple[bytes, str], Any] = {}
-    for row in connection.execute(select(doubt).order_by(doubt.c.at, doubt.c.op)):
+    for row in connection.execute(
+        select(doubt).where(~is_settled.exists(), ~is_young).order_by(doubt.c.at, doubt.c.op)
+    ):
         latest[row.device, row.attempt] = row
-    return tuple(row for row in latest.values() if row.state not in ("paid", "not_paid"))
+    return tuple(latest.values())

@@ -68,6 +68,7 @@ def open_slots(
                     "ends_at": stamp(starts + timedelta(minutes=minutes)),
                     "capacity": capacity,
                     "leased": 0,
+                    "free": capacity,
                 }
             )
     if fresh:

@@ -149,10 +149,15 @@ def _keys(connection: Connection, part: TableRows, hub_key: bytes) -> list[str]:
 
 
 def _slots(connection: Connection, part: TableRows) -> None:
+    """What is lent and sold is reckoned by `hub.services.reckoning`; here it is nothing, because the hub lends, and this node passes on.
+    So a device reads of the node what the hub has left, and no more.
+    """
     for row in part.as_mappings():
-        names = ("slot", "product", "starts_at", "ends_at", "capacity")
-        values = {name: row[name] for name in names} | {"leased": int(row["capacity"]) - int(row["free"])}
-        _put(connection, slot, "slot", values)
+        values = {name: row[name] for name in ("slot", "product", "starts_at", "ends_at", "capacity")}
+        values |= {"state": row["state"], "wanted": int(row["wanted"]), "upstream_free": int(row["free"])}
+        known = connection.scalar(select(slot.c.slot).where(slot.c.slot == row["slot"]))
+        own = {} if known is not None else {"leased": 0, "borrowed": 0}
+        _put(connection, slot, "slot", values | own)
     if part.deletes:
         connection.execute(delete(slot).where(slot.c.slot.in_(part.deletes)))
     feed.touch(connection, "slot", [str(row["slot"]) for row in part.as_mappings()] + list(part.deletes))

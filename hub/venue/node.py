@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, insert, select
@@ -20,20 +20,23 @@ from hub import tables
 from hub.errors import ChainFork, ChainGap, CursorGone, NotAllowed, Unreported
 from hub.node import HubNode
 from hub.services import attention, feed, uploads
+from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
+from hub.services.reign import Reign
 from hub.venue import follow, relay, standing
 from hub.venue.errors import Behind, HubAway, NotTheArbiter
 from hub.venue.upstream import Upstream
-from sync import arbiter, tls
+from sync import tls
 from sync.arbiter import Arbiter
 from sync.chain import Segment
-from sync.claim import ClaimMessage
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
     CURSOR_SCHEMA,
     SCOPE,
     Acknowledged,
     Answer,
+    Answers,
+    CertificateAnswer,
     Cursor,
     EnrolRequest,
     Head,
@@ -47,10 +50,11 @@ from sync.protocol import (
     Telemetry,
 )
 from sync.state import Identity
-from tickets.admission import Denied, Granted
 from tickets.clock import Clock
 from tickets.ids import DeviceId, RandomBytes
 from tickets.ids import device_id as parse_device_id
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger()
 
@@ -85,7 +89,11 @@ class VenueNode(HubNode):
         clock: Clock,
         random_bytes: RandomBytes,
     ) -> None:
-        super().__init__(engine, key, clock=clock, random_bytes=random_bytes)
+        self.shut_out = False
+        """The hub has shut this node out: it rules no more. What it holds still goes to the hub."""
+        super().__init__(
+            engine, key, clock=clock, random_bytes=random_bytes, device=identity.device, hub_key=identity.hub_key
+        )
         self.public = identity.hub_key
         self.identity = identity
         self.upstream = upstream
@@ -97,13 +105,10 @@ class VenueNode(HubNode):
         self.hub_heard_at: datetime | None = None
         self.hub_there = True
         """Whether the hub answered when it was last asked. While it did not, nobody is made to wait for it."""
-        self.shut_out = False
-        """The hub has shut this node out: it rules no more. What it holds still goes to the hub."""
         self._stuck: dict[tuple[DeviceId, int], tuple[str, float]] = {}
         self._gaps: dict[tuple[DeviceId, int], int] = {}
         self._told: dict[bytes, str] = {}
         self._upstream_lock = threading.Lock()
-        self._statement: tuple[str, Arbiter | None] = ("", None)
 
     # what devices call
 
@@ -147,9 +152,7 @@ class VenueNode(HubNode):
             raise CursorGone("what was deleted since then is forgotten; start again without a cursor")
         return Cursor(feed.epoch(connection), start, scope=scope, schema=schema).encode()
 
-    def operations(
-        self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None
-    ) -> tuple[Answer, ...]:
+    def operations(self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None) -> Answers:
         """A segment of a device: verified, applied here at once, and kept for the hub, in one transaction."""
         if carried is not None or segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
@@ -176,16 +179,15 @@ class VenueNode(HubNode):
         self.to_relay.set()
         return answers
 
-    def _receive(self, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
-        def work(connection: Connection) -> tuple[Answer, ...]:
+    def _receive(self, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> Answers:
+        def work(connection: Connection) -> Answers:
             position = feed.position(connection)
             relay.fill(connection, given, sender=sender, now=now)
             answers = uploads.receive(connection, given, sender=sender, now=now)
             relay.keep(connection, given.segment, position=position, now=now)
-            return answers
+            return Answers.of(answers, cursor=feed.cursor_after_mine(connection))
 
-        with self._turn:
-            return self.transact(work)
+        return self.transact(work)
 
     def _note(self, device: DeviceId, error: ChainGap | ChainFork, *, now: datetime) -> None:
         with self.write() as connection:
@@ -207,24 +209,47 @@ class VenueNode(HubNode):
         _ = device_id
         raise NotAllowed("ask the hub")
 
-    def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
-        with self.read() as connection:
-            ruling = self.statement(connection)
-        if ruling is None or ruling.node != self.identity.device or self.shut_out:
-            raise NotTheArbiter("this node is not the venue's arbiter")
-        return super().claim(message, sender=sender)
+    def claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
+        """As the hub's, under the statement that names this node; a node that was shut out answers none."""
+        if self.shut_out:
+            return [NotTheArbiter("this node is not the venue's arbiter any more") for _ in asked]
+        return super().claims(asked)
 
-    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
-        """Stock is lent by the hub alone; the node asks there in the kiosk's name. Raises HubAway while there is no line."""
+    def reign(self) -> Reign:
+        found = super().reign()
+        return replace(found, rules=found.rules and not self.shut_out)
+
+    def hand_over(
+        self,
+        node: DeviceId | None,  # noqa: ARG002 the hub's to say, all of it
+        *,
+        urls: Sequence[str],  # noqa: ARG002
+        tls: bytes | None = None,  # noqa: ARG002
+        by: str,  # noqa: ARG002
+        after: int = 0,  # noqa: ARG002
+    ) -> Arbiter:
+        raise NotAllowed("the hub names the arbiter")
+
+    def lend(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
+        """Stock and digits are lent by the hub alone; the node asks there in the kiosk's name. Raises HubAway while there is no line."""
         if carried is not None:
             raise NotAllowed("a node asks the hub")
+        return self._asked_there(lambda: self.upstream.lease_for(sender.device, wanted, at=self.clock.now_utc()))
+
+    def certificate(self, *, sender: KnownDevice, carried: OnBehalf | None = None) -> CertificateAnswer:
+        """Only the hub's key certifies. Raises HubAway while there is no line."""
+        if carried is not None:
+            raise NotAllowed("a node asks the hub")
+        return self._asked_there(lambda: self.upstream.certificate_for(sender.device, at=self.clock.now_utc()))
+
+    def _asked_there(self, call: Callable[[], _T]) -> _T:
         if not self.hub_there:
-            raise HubAway("the hub lends, and it cannot be reached")
+            raise HubAway("this is the hub's, and it cannot be reached")
         try:
             with self._upstream_lock:  # one kept-alive line for these rare calls
-                return self.upstream.lease_for(sender.device, wanted, at=self.clock.now_utc())
+                return call()
         except HubUnreachable as error:
-            raise HubAway("the hub lends, and it cannot be reached") from error
+            raise HubAway("this is the hub's, and it cannot be reached") from error
         except HubRefused as error:
             if error.error == Unreported.error:
                 raise Unreported(str(error)) from error
@@ -257,20 +282,6 @@ class VenueNode(HubNode):
         done = self.transact(take)
         self.to_relay.set()
         return done
-
-    def statement(self, connection: Connection) -> Arbiter | None:
-        """The newest statement of the hub about the arbiter that has come here."""
-        text = connection.scalar(select(tables.document.c.text).where(tables.document.c.name == arbiter.DOCUMENT))
-        if text is None:
-            return None
-        known = self._statement
-        if known[0] != text:  # checked once, not at each claim
-            try:
-                known = (text, arbiter.check(text, self.public))
-            except MessageError:
-                known = (text, None)
-            self._statement = known
-        return known[1]
 
     # what the node's own threads call
 

@@ -9,7 +9,8 @@ from sync import protocol
 from sync.chain import Segment
 from sync.client import HttpHub, parsed
 from sync.protocol import (
-    Answer,
+    Answers,
+    CertificateAnswer,
     Head,
     LeaseAnswer,
     LeaseRequest,
@@ -32,13 +33,15 @@ class Upstream(Protocol):
         """Of the node's own scope, because the hub knows who asks."""
         ...
 
-    def relay(self, segment: Segment, *, received_at: datetime) -> tuple[Answer, ...]:
+    def relay(self, segment: Segment, *, received_at: datetime) -> Answers:
         """Hand on another device's segment, byte for byte."""
         ...
 
     def heads(self, device: DeviceId) -> tuple[Head, ...]: ...
 
     def lease_for(self, device: DeviceId, wanted: LeaseRequest, *, at: datetime) -> LeaseAnswer: ...
+
+    def certificate_for(self, device: DeviceId, *, at: datetime) -> CertificateAnswer: ...
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None: ...
 
@@ -50,7 +53,7 @@ class Upstream(Protocol):
 class HttpUpstream(HttpHub):
     """A hub over HTTP, as its venue node calls it."""
 
-    def relay(self, segment: Segment, *, received_at: datetime) -> tuple[Answer, ...]:
+    def relay(self, segment: Segment, *, received_at: datetime) -> Answers:
         row = _carried(segment_to_row(segment), segment.device, received_at)
         return parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, row))
 
@@ -60,6 +63,10 @@ class HttpUpstream(HttpHub):
     def lease_for(self, device: DeviceId, wanted: LeaseRequest, *, at: datetime) -> LeaseAnswer:
         body = self._send("POST", protocol.LEASE, _carried(wanted.to_row(), device, at))
         return parsed(LeaseAnswer.from_json, body)
+
+    def certificate_for(self, device: DeviceId, *, at: datetime) -> CertificateAnswer:
+        row = _carried({"protocol": protocol.VERSION}, device, at)
+        return parsed(CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, row))
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None:
         self._send("POST", protocol.TELEMETRY, _carried(telemetry.to_row(), device, at))

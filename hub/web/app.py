@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,7 @@ from hub.database import is_postgresql
 from hub.errors import HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
-from hub.web import chores, office_routes, sync_routes
+from hub.web import chores, office_routes, stock_routes, sync_routes
 from hub.web.access import SignInFirst
 from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
@@ -36,6 +37,7 @@ from sync.service import notify
 log = structlog.get_logger()
 
 BEAT_S = 15.0
+SNAPSHOT_LOOK_S = 10.0
 POSTGRESQL_WRITERS = 8
 NODE_WRITERS = 3
 """A venue node that takes in a strange chain asks its hub first: claims go on beside it."""
@@ -52,8 +54,16 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(node: HubNode, *, office: bool = True, on_beat: Callable[[], None] = notify.alive) -> FastAPI:
-    """The application around one node; a venue node has no office. `on_beat` is called every BEAT_S seconds while loop and database work."""
+def create_app(
+    node: HubNode,
+    *,
+    office: bool = True,
+    on_beat: Callable[[], None] = notify.alive,
+    database_url: str | None = None,
+) -> FastAPI:
+    """The application around one node; a venue node has no office. `on_beat` is called every BEAT_S seconds while loop and database work.
+    With the address of its database it has snapshots built in a process aside.
+    """
     wakeup = Wakeup()
     node.on_change = wakeup.ring
     writers = POSTGRESQL_WRITERS if is_postgresql(node.engine) else 1
@@ -78,13 +88,17 @@ def create_app(node: HubNode, *, office: bool = True, on_beat: Callable[[], None
             asyncio.create_task(wakeup.watch(lambda: _look(node, lanes))),
             asyncio.create_task(chores.run(node)),
         ]
+        if database_url is not None and node.shelf is not None:
+            tasks.append(asyncio.create_task(_build_snapshots(node, database_url)))
         yield
         for task in tasks:
             task.cancel()
         node.on_change = wakeup.ring
+        loop = asyncio.get_running_loop()
         if across is not None:
-            await asyncio.get_running_loop().run_in_executor(None, across.stop)
-        await asyncio.get_running_loop().run_in_executor(None, lanes.stop)
+            await loop.run_in_executor(None, across.stop)
+        await loop.run_in_executor(None, lanes.stop)
+        await loop.run_in_executor(None, node.close_desk)
 
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
@@ -95,6 +109,7 @@ def create_app(node: HubNode, *, office: bool = True, on_beat: Callable[[], None
     app.router.routes.extend(sync_routes.HOT)
     if office:
         app.include_router(office_routes.router)
+        app.include_router(stock_routes.router)
         app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     app.add_middleware(_Front, every_answer=every_answer, hot={route.path: route for route in sync_routes.HOT})
@@ -120,6 +135,18 @@ async def _beat(node: HubNode, lanes: Lanes, on_beat: Callable[[], None]) -> Non
         if await _look(node, lanes) is not None:
             on_beat()
         await asyncio.sleep(BEAT_S)
+
+
+async def _build_snapshots(node: HubNode, database_url: str) -> None:
+    """Look now and then whether a snapshot is due. A build that fails is told and tried again: devices page meanwhile."""
+    while True:
+        try:
+            built = await run_in_threadpool(node.build_snapshot, database_url)
+            if built is not None:
+                log.info("snapshot_built", tickets=built.manifest.tickets, bytes=built.manifest.size)
+        except (HubError, DBAPIError, PoolTimeout, OSError) as error:
+            log.warning("snapshot_failed", why=str(error) if isinstance(error, HubError) else type(error).__name__)
+        await asyncio.sleep(SNAPSHOT_LOOK_S)
 
 
 def _every_answer(node: HubNode, security: Mapping[str, str]) -> Callable[[], list[tuple[bytes, bytes]]]:

@@ -15,11 +15,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from hub.errors import Busy, ChainGap, HubError
+from hub.errors import Busy, ChainGap, EpochPassed, HubError
 from hub.node import HubNode
 from hub.services.devices import KnownDevice
 from hub.web.access import FromDevice, Marked, bounded_body
 from hub.web.lanes import Lanes, Rank
+from sync.claim import ClaimMessage, answer_to_row
 from sync.errors import MessageError
 from sync.hop import HopError
 from sync.protocol import Problem
@@ -49,8 +50,7 @@ class HotCall(Marked):
             node: HubNode = state.node
             lanes: Lanes = state.lanes
             sender = await self.access.sender(scope, body, node, lanes, state.allowance)
-            work = await lanes.read(lambda: self._read(body)) if self._large else self._read(body)
-            row = await lanes.run(self._rank, lambda: work(node, sender))
+            row = await self._do(body, node, sender, lanes)
         except (HopError, HubError, MessageError) as error:
             status, row, more = refusal(error, path=scope["path"])
         except (DBAPIError, PoolTimeout) as error:
@@ -66,10 +66,26 @@ class HotCall(Marked):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
+    async def _do(self, body: bytes, node: HubNode, sender: KnownDevice, lanes: Lanes) -> dict[str, Any]:
+        work = await lanes.read(lambda: self._read(body)) if self._large else self._read(body)
+        return await lanes.run(self._rank, lambda: work(node, sender))
+
+
+class HotClaim(HotCall):
+    """A claim: it goes to the node's desk, which answers together what waits together; one writer's thread would take them one by one."""
+
+    def __init__(self, access: FromDevice) -> None:
+        self.access = access
+
+    async def _do(self, body: bytes, node: HubNode, sender: KnownDevice, lanes: Lanes) -> dict[str, Any]:
+        message = ClaimMessage.from_json(body)
+        answer = await lanes.apart(Rank.CLAIM, lambda: node.claim_soon(message, sender=sender))
+        return answer_to_row(message.op, answer, epoch=message.epoch)
+
 
 def refusal(error: Exception, *, path: str) -> tuple[int, dict[str, Any], Fields]:
     """Our own no, as the protocol says it: status, Problem, further headers."""
-    known_seq = None
+    known_seq = epoch = None
     more = NO_FIELDS
     match error:
         case HopError():
@@ -79,13 +95,14 @@ def refusal(error: Exception, *, path: str) -> tuple[int, dict[str, Any], Fields
         case HubError():
             status, word = error.status, error.error
             known_seq = error.known_seq if isinstance(error, ChainGap) else None
+            epoch = error.epoch if isinstance(error, EpochPassed) else None
             if isinstance(error, Busy):
                 more = ((b"retry-after", str(error.retry_after_s).encode()),)
         case _:
             status, word = 400, "message"
     if word != "nonce":  # once an idle while for every device: nothing to read about
         log.info("refused", path=path, status=status, error=word)
-    return status, Problem(word, str(error), known_seq).to_row(), more
+    return status, Problem(word, str(error), known_seq, epoch).to_row(), more
 
 
 def hot_route(path: str, call: HotCall) -> Route:

@@ -11,7 +11,7 @@ import heapq
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ class Lanes:
     def __init__(self, *, writers: int) -> None:
         self._writers = writers
         self._queues: dict[Rank, list[tuple[int, _Job]]] = {rank: [] for rank in Rank}
+        self._apart = dict.fromkeys(Rank, 0)
         self._number = 0
         self._row = 0
         self._mean_s = 0.005
@@ -67,6 +68,16 @@ class Lanes:
             self._some.notify()
         return await future
 
+    async def apart(self, rank: Rank, begin: Callable[[], Future[T]]) -> T:
+        """What threads of somebody else's do (hub.claim_desk), within the bound of its rank here. Raises Busy, and what the future does."""
+        if self._apart[rank] >= WAITING_MAX[rank] or self._stopping:
+            raise Busy(retry_after_s=self._retry_after_s(rank))
+        self._apart[rank] += 1
+        try:
+            return await asyncio.wrap_future(begin())
+        finally:
+            self._apart[rank] -= 1
+
     def stop(self) -> None:
         """What was taken on is still done; then the threads end."""
         with self._some:
@@ -77,7 +88,7 @@ class Lanes:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _retry_after_s(self, rank: Rank) -> int:
-        ahead = sum(len(self._queues[other]) for other in Rank if other <= rank)
+        ahead = sum(len(self._queues[other]) + self._apart[other] for other in Rank if other <= rank)
         return max(1, min(round(ahead * self._mean_s / self._writers), RETRY_AFTER_S_MAX))
 
     def _start(self) -> None:

@@ -31,7 +31,7 @@ Public = [Depends(Anyone())]
 LANGUAGE_COOKIE = "kaisatsu_language"
 
 
-def _view(request: Request) -> View:
+def view_of(request: Request) -> View:
     """Language by cookie, else by what the browser asks for."""
     node = node_of(request)
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
@@ -49,7 +49,7 @@ async def root() -> Response:
 
 @router.get("/sign-in", dependencies=Public)
 async def sign_in_page(request: Request) -> Response:
-    view = await run_in_threadpool(_view, request)
+    view = await run_in_threadpool(view_of, request)
     return HTMLResponse(page("sign_in.html", view, failed=None, name=""))
 
 
@@ -63,7 +63,7 @@ async def sign_in(request: Request) -> Response:
     name, password = form.get("name", "")[:64], form.get("password", "")
     node, limit = node_of(request), _limit(request)
     address = request.client.host if request.client else ""
-    view = await run_in_threadpool(_view, request)
+    view = await run_in_threadpool(view_of, request)
     tried = limit.begin(address=address, name=name, monotonic_s=node.clock.monotonic_s())
     if tried is None:
         body = page("sign_in.html", view, failed="sign_in_limited", name=name)
@@ -122,7 +122,7 @@ async def today_page(request: Request, who: Office) -> Response:
     node = node_of(request)
 
     def render() -> str:
-        view = _view(request)
+        view = view_of(request)
         with node.read() as connection:
             shown = today(connection, now=view.now)
         heard = {
@@ -139,7 +139,7 @@ async def find(request: Request, who: Office) -> Response:
     """A ticket by the digits under its code; several when the digits came back on another day."""
 
     def look() -> Response:
-        view = _view(request)
+        view = view_of(request)
         try:
             digits = parse_short_id(request.query_params.get("digits", "")[:32])
         except ShortIdError as error:
@@ -159,7 +159,7 @@ async def find(request: Request, who: Office) -> Response:
 @router.get("/tickets/{ticket}")
 async def ticket_page(request: Request, ticket: str, who: Office) -> Response:
     def render() -> str:
-        view = _view(request)
+        view = view_of(request)
         with node_of(request).read() as connection:
             told = tickets.story(connection, _ticket_id(ticket))
         events = [
@@ -188,7 +188,7 @@ async def operations_page(request: Request, who: Office) -> Response:
     """What devices sent and the hub could not apply, or that contradicts something: to be settled or tried again."""
 
     def render() -> str:
-        view = _view(request)
+        view = view_of(request)
         with node_of(request).read() as connection:
             open_ones, done = resolve.unsettled(connection), resolve.settled(connection)
         return page("operations.html", view, open=open_ones, done=done, who=who, here="operations")
@@ -220,7 +220,7 @@ def _op_id(text: str) -> OpId:
 
 def problem_page(request: Request, *, status: int, detail: str) -> Response:
     """A page for people instead of an error text."""
-    view = _view(request)
+    view = view_of(request)
     who = find_session(request)
     return HTMLResponse(page("problem.html", view, detail=detail, who=who, here=""), status_code=status)
 

@@ -15,7 +15,18 @@ from sync import protocol
 from sync.chain import SEGMENT_OPERATIONS_MAX
 from sync.claim import UNITS_MAX
 from sync.operation import BODY_BYTES_MAX, ReleaseReason
-from sync.protocol import BLOCK_LENGTHS, CURSOR_CHARS_MAX, PAGE_ROWS_MAX, WAIT_S_MAX, Status
+from sync.protocol import (
+    BLOCK_LENGTHS,
+    CURSOR_CHARS_MAX,
+    LEASE_UNITS_MAX,
+    LENDERS_MAX,
+    MEMBERS_MAX,
+    PAGE_ROWS_MAX,
+    WAIT_S_MAX,
+    Status,
+)
+from sync.snapshot import CONTENT_BYTES_MAX, MANIFEST_CHARS_MAX, PACKED_BYTES_MAX, SNAPSHOT, NoSnapshot
+from sync.snapshot import WAIT_S_MAX as SNAPSHOT_WAIT_S_MAX
 from sync.state import Role
 from tickets.admission import Passage, Reason
 from tickets.code import CODE_CHARS_MAX
@@ -54,6 +65,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+UNITS = _count(LEASE_UNITS_MAX)
 INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
@@ -62,14 +74,14 @@ RELAYED = _object(
     {"device": DEVICE, "received_at": INSTANT},
     about="Added by a venue node: whose message this is, and when it had it.",
 )
-BLOCK = _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
 ANSWER = _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
 
 SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
         {"protocol": VERSION, "error": _text(), "detail": _text()},
-        {"known_seq": _maybe(_count())},
-        "A refusal. `error` is stable, `detail` one line for people, `known_seq` where the hub's copy of a chain ends (chain_gap).",
+        {"known_seq": _maybe(_count()), "epoch": _count()},
+        "A refusal. `error` is stable, `detail` one line for people, `known_seq` where the hub's copy of a chain ends (chain_gap), "
+        "`epoch` the newest that the answerer knows (epoch).",
     ),
     "Done": _object({"protocol": VERSION}),
     "EnrolRequest": _object(
@@ -106,6 +118,7 @@ SCHEMAS: dict[str, Schema] = {
             "cursor": _text(CURSOR_CHARS_MAX),
             "more": {"type": "boolean"},
             "at": INSTANT,
+            "schema": _count(1_000, 1),
             "tables": _list(
                 _object(
                     {
@@ -131,7 +144,7 @@ SCHEMAS: dict[str, Schema] = {
                 "the caller's chain where that is news.",
             ),
         },
-        "Rows in their latest form, each as long as `columns`. `more`: ask again at once.",
+        "Rows in their latest form, each as long as `columns`. `more`: ask again at once. `schema`: the form of cursor and rows; 1 if missing.",
     ),
     "Segment": _object(
         {
@@ -152,7 +165,8 @@ SCHEMAS: dict[str, Schema] = {
             "protocol": VERSION,
             "answers": _list(ANSWER),
         },
-        about="One an operation, in order.",
+        optional={"cursor": _maybe(_text(CURSOR_CHARS_MAX))},
+        about="One an operation, in order. Who has reached `cursor` in the feed has what these operations changed.",
     ),
     "Claim": _object(
         {
@@ -176,6 +190,10 @@ SCHEMAS: dict[str, Schema] = {
             "first": _maybe(_object({"at": INSTANT, "gate": _text()})),
         }
     ),
+    "Reign": _object(
+        {"protocol": VERSION, "epoch": _count(), "rules": {"type": "boolean"}},
+        about="The newest epoch known there, 0 for none, and whether the answerer rules in it.",
+    ),
     "Release": _object(
         {
             "protocol": VERSION,
@@ -190,32 +208,47 @@ SCHEMAS: dict[str, Schema] = {
         {
             "protocol": VERSION,
             "incarnation": _count((1 << 32) - 1),
-            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 2_000),
+            "slots": _list(_ref("SlotWish"), 2_000),
             "blocks": _list(_object({"length": {"enum": list(BLOCK_LENGTHS)}, "count": _count(1_000)}), 2),
         },
-        {"relayed": RELAYED},
+        {"members": _list(DEVICE, MEMBERS_MAX), "relayed": RELAYED},
+        "`members`: the kiosks that a venue node lends on to.",
+    ),
+    "SlotWish": _object(
+        {"slot": _text(64), "more": UNITS},
+        {
+            "lent": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
+            "returned": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
+            "urgent": {"type": "boolean"},
+        },
+        "What a device was lent and has returned in total, by lender; `more`: so many on top. `urgent`: a guest stands there.",
     ),
     "LeaseAnswer": _object(
         {
             "protocol": VERSION,
             "at": INSTANT,
-            "slots": _list(_object({"slot": _text(), "quantity": _count(), "free": _count()})),
-            "blocks": _list(BLOCK),
-        }
+            "slots": _list(
+                _object(
+                    {"slot": _text(), "quantity": _count(), "free": _count()}, {"returned": _count(), "back": _count()}
+                )
+            ),
+            "blocks": _list(_ref("Block")),
+        },
+        {"lender": _text(64)},
+        "`quantity` and `returned` are this lender's totals; `back`: so many a person took back, to be returned.",
     ),
+    "Block": _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)}),
+    "CertificateAnswer": _object({"protocol": VERSION, "certificate": _text(8192), "signature": _hex(64)}),
     "Rejoin": _object(
         {
             "protocol": VERSION,
             "incarnation": _count((1 << 32) - 1),
             "acknowledged": _count(),
-            "slots": _list(_object({"slot": _text(64), "quantity": _count(100_000)}), 5_000),
-            "blocks": _list(BLOCK, 2_000),
+            "slots": _list(_ref("SlotWish"), 5_000),
+            "blocks": _list(_ref("Block"), 2_000),
         },
         {"relayed": RELAYED},
         "All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
-    ),
-    "Known": _object(
-        {"protocol": VERSION, "known_seq": _count()}, about="The last of the incarnation's operations that is there."
     ),
     "Heads": _object(
         {
@@ -244,6 +277,31 @@ SCHEMAS: dict[str, Schema] = {
             ),
         },
         {"sequence": _count(), "relayed": RELAYED},
+        "The latest is the one with the highest (`at`, `sequence`); a device that counts none sends 0.",
+    ),
+    "Rejoined": _object(
+        {"protocol": VERSION, "known_seq": _count()},
+        about="The last of the incarnation's operations that the hub has; the device sends again what comes after it.",
+    ),
+    "SnapshotAnswer": _object(
+        {"protocol": VERSION, "text": _maybe(_text(MANIFEST_CHARS_MAX)), "signature": _maybe(_hex(64))},
+        {"why": {"enum": [str(why) for why in NoSnapshot]}},
+        "`text` is a SnapshotManifest as JSON, the signature the hub key's over 'kaisatsu/snapshot/1' || text; without them, `why`.",
+    ),
+    "SnapshotManifest": _object(
+        {
+            "schema": _count(),
+            "cursor": _text(CURSOR_CHARS_MAX),
+            "size": _count(PACKED_BYTES_MAX),
+            "sha256": _hex(32, "of the file as it travels: zstd"),
+            "content_size": _count(CONTENT_BYTES_MAX),
+            "content_sha256": _hex(32, "of the SQLite file in it"),
+            "url": _text(128, pattern=f"^{SNAPSHOT}/[0-9a-f]{{64}}$"),
+            "built_at": INSTANT,
+            "tickets": _count(),
+            "uses": _count(),
+        },
+        about="What the file of a snapshot is, and where in the feed its rows stand.",
     ),
 }
 
@@ -259,8 +317,9 @@ ERRORS: dict[str, str] = {
     "400": "message, bad_request: a bug on one side",
     "401": "unsigned, signature, device_unknown, revoked, replayed; nonce: sign again over the one in this answer",
     "403": "token (enrolment), not_allowed (another role's call)",
-    "404": "not_found: a venue node names a device that the hub does not know",
-    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: rejoin first; of a venue node: behind, hub_away",
+    "404": "not_found: also where a venue node names a device that the hub does not know; snapshot_gone: ask for the newest",
+    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: this hub was restored, say first what you hold; "
+    "of a venue node: behind, hub_away",
     "410": "cursor_gone: begin again without a cursor",
     "413": "too_large",
     "422": "segment: its chain or signature does not hold",
@@ -305,6 +364,27 @@ def _query(name: str, schema: Schema, about: str) -> Schema:
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": about}
 
 
+def _file_call() -> Schema:
+    """The one answer that is no JSON."""
+    made = _call("A snapshot's file, whole or from a byte on", who=Who.DEVICE, answer="Done", errors="404")
+    packed = {"application/zstd": {"schema": {"type": "string", "contentMediaType": "application/zstd"}}}
+    tag = {"ETag": {"description": "The digest in quotes", "schema": _text()}}
+    made["responses"]["200"] = {"description": "the whole file", "headers": HEADERS | tag, "content": packed}
+    made["responses"]["206"] = {"description": "from that byte on", "headers": HEADERS | tag, "content": packed}
+    made["parameters"] = [
+        {"name": "sha256", "in": "path", "required": True, "schema": _hex(32)},
+        {"name": "Range", "in": "header", "required": False, "schema": _text(pattern="^bytes=[0-9]+-$")},
+        {
+            "name": "If-Range",
+            "in": "header",
+            "required": False,
+            "schema": _text(),
+            "description": "the ETag; else all of it",
+        },
+    ]
+    return made
+
+
 CALLS: dict[str, dict[str, Schema]] = {
     protocol.ENROL: {
         "post": _call(
@@ -329,9 +409,7 @@ CALLS: dict[str, dict[str, Schema]] = {
                     "seconds to hold an empty page back",
                 ),
                 _query("limit", _count(PAGE_ROWS_MAX, 1), "rows a page has at most"),
-                _query(
-                    "schema", _count(1_000), "the newest form of cursor and rows that the caller reads; 1 without it"
-                ),
+                _query("schema", _count(least=1), "the newest form of the feed that the device reads; 1 if missing"),
                 _query("seen", _text(CURSOR_CHARS_MAX), "to a venue node: the hub's cursor that the caller holds"),
                 _query("acknowledged", _text(32), "to a venue node: INCARNATION.SEQ that the hub is known to have"),
             ],
@@ -356,6 +434,11 @@ CALLS: dict[str, dict[str, Schema]] = {
             errors="409",
         )
     },
+    protocol.ARBITER: {
+        "get": _call(
+            "Whether the answerer rules, and in which epoch", who=Who.DEVICE, roles=(Role.GATE,), answer="Reign"
+        )
+    },
     protocol.RELEASE: {
         "post": _call("Give a use back", who=Who.DEVICE, roles=(Role.GATE,), body="Release", answer="Done")
     },
@@ -369,12 +452,21 @@ CALLS: dict[str, dict[str, Schema]] = {
             errors="404 409",
         )
     },
+    protocol.CERTIFICATE: {
+        "post": _call(
+            "The caller's selling key, certified anew where its certificate comes to an end",
+            who=Who.DEVICE,
+            roles=(Role.KIOSK, Role.VENUE),
+            answer="CertificateAnswer",
+            errors="404 409",
+        )
+    },
     protocol.REJOIN: {
         "post": _call(
-            "Tell a restored hub what this device holds",
+            "Say what a device holds, to a hub that was restored",
             who=Who.DEVICE,
             body="Rejoin",
-            answer="Known",
+            answer="Rejoined",
             errors="404 409",
         )
     },
@@ -396,6 +488,21 @@ CALLS: dict[str, dict[str, Schema]] = {
             errors="404 409",
         )
     },
+    SNAPSHOT: {
+        "get": _call(
+            "The newest snapshot of what this device's role may have, or why there is none",
+            who=Who.DEVICE,
+            answer="SnapshotAnswer",
+            parameters=[
+                _query(
+                    "wait",
+                    {"type": "number", "minimum": 0, "maximum": SNAPSHOT_WAIT_S_MAX},
+                    "seconds to hold the answer back while the first one is built",
+                )
+            ],
+        )
+    },
+    SNAPSHOT + "/{sha256}": {"get": _file_call()},
     PATH: {
         "get": {
             "summary": "This document",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -9,17 +10,17 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
 
+from hub.errors import SnapshotGone
 from hub.node import HubNode
 from hub.services.devices import KnownDevice
-from hub.services.ledger import EPOCH
 from hub.web import openapi
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
-from hub.web.hot import HotCall, Work, hot_route
+from hub.web.hot import HotCall, HotClaim, Work, hot_route
 from hub.web.lanes import Rank
 from hub.web.wakeup import Wakeup
-from sync import protocol
-from sync.claim import ClaimMessage, answer_to_row
+from sync import protocol, snapshot
 from sync.errors import MessageError
 from sync.protocol import (
     PAGE_ROWS_MAX,
@@ -42,10 +43,14 @@ from tickets.ids import device_id as parse_device_id
 
 T = TypeVar("T")
 
+BUILDING_LOOK_S = 1.0
+"""Nothing in the feed rings when a snapshot is ready."""
+
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
 Node = Annotated[DeviceCall, Depends(FromDevice(Role.VENUE))]
-Lessee = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
+Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
+Borrower = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
 
 
 @router.post(protocol.ENROL, dependencies=[Depends(Anyone())])
@@ -102,15 +107,48 @@ async def heads(request: Request, call: Node) -> dict[str, Any]:
     return heads_to_row(await lanes_of(request).read(lambda: node.heads(device)))
 
 
+@router.get(snapshot.SNAPSHOT)
+async def newest_snapshot(request: Request, call: AnyDevice) -> dict[str, Any]:
+    """The signed manifest, or why there is none; while the first one is being built the answer is held back for `wait` seconds."""
+    scope = scope_of(call.sender.role)
+    deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=snapshot.WAIT_S_MAX)
+    wakeup: Wakeup = request.app.state.wakeup
+    node, lanes = node_of(request), lanes_of(request)
+    with wakeup.listening() as listener:
+        while True:
+            listener.looking()
+            answer = await lanes.read(lambda: node.snapshot(scope=scope))
+            left_s = deadline_s - time.monotonic()
+            waits = answer is snapshot.NoSnapshot.BUILDING
+            if not waits or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
+                return snapshot.answer_to_row(answer)
+            await listener.wait(timeout_s=min(left_s, BUILDING_LOOK_S))
+
+
+@router.get(snapshot.SNAPSHOT + "/{sha256}")
+async def snapshot_file(request: Request, sha256: str, call: AnyDevice) -> Response:
+    """The packed file, whole or from a byte on (Range, If-Range). 404 when it is gone: ask for the manifest again."""
+    scope = scope_of(call.sender.role)
+    node, path = node_of(request), None
+    if snapshot.is_digest(sha256):
+        path = await lanes_of(request).read(lambda: node.snapshot_file(sha256, scope=scope))
+    if path is None:
+        raise SnapshotGone("this snapshot is not here any more; ask for the newest")
+    return FileResponse(path, media_type="application/zstd", headers={"ETag": f'"{sha256}"'})
+
+
 def _operations(body: bytes) -> Work:
     """Also of a device that is shut out: what it did is kept, and rejected until a person has looked."""
     segment, carried = segment_from_json(body), on_behalf(body)
     return lambda node, sender: answers_to_row(node.operations(segment, sender=sender, carried=carried))
 
 
-def _claim(body: bytes) -> Work:
-    message = ClaimMessage.from_json(body)
-    return lambda node, sender: answer_to_row(message.op, node.claim(message, sender=sender), epoch=EPOCH)
+@router.get(protocol.ARBITER)
+async def arbiter(request: Request, call: Gate) -> dict[str, Any]:
+    """Whether this one rules, and in which epoch: what a gate asks to keep its line warm."""
+    _ = call
+    reign = await lanes_of(request).read(node_of(request).reign)
+    return {"protocol": protocol.VERSION, "epoch": reign.epoch, "rules": reign.rules}
 
 
 def _release(body: bytes) -> Work:
@@ -124,18 +162,25 @@ def _release(body: bytes) -> Work:
 
 
 HOT = (
-    hot_route(protocol.CLAIM, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _claim)),
+    hot_route(protocol.CLAIM, HotClaim(FromDevice(Role.GATE))),
     hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
     hot_route(protocol.OPERATIONS, HotCall(FromDevice(revoked_too=True), Rank.UPLOAD, _operations, large=True)),
 )
 
 
 @router.post(protocol.LEASE)
-async def lease(request: Request, call: Lessee) -> dict[str, Any]:
+async def lease(request: Request, call: Borrower) -> dict[str, Any]:
     wanted, carried = LeaseRequest.from_json(call.body), on_behalf(call.body)
     node = node_of(request)
+    if node.borrower is not None:
+        await asyncio.to_thread(lambda: node.borrow(wanted, sender=call.sender))
+    return (await _asked(request, lambda: node.lend(wanted, sender=call.sender, carried=carried))).to_row()
 
-    return (await _asked(request, lambda: node.lease(wanted, sender=call.sender, carried=carried))).to_row()
+
+@router.post(protocol.CERTIFICATE)
+async def certificate(request: Request, call: Borrower) -> dict[str, Any]:
+    node, carried = node_of(request), on_behalf(call.body)
+    return (await _asked(request, lambda: node.certificate(sender=call.sender, carried=carried))).to_row()
 
 
 @router.post(protocol.TELEMETRY)

@@ -82,6 +82,14 @@ class View:
         gap = " " if self.language == "en" else "　"
         return f"{product}{gap}{person}".strip()
 
+    def product(self, name: str) -> str:
+        found = None if self.catalogue is None else self.catalogue.products.get(name)
+        return name if found is None else text_in(found.name, self.language)
+
+    def clock(self, at: str) -> str:
+        """The time of day of an instant as the tables hold it."""
+        return f"{self.local(datetime.fromisoformat(at)):%H:%M}"
+
     def gate(self, name: str) -> str:
         found = None if self.catalogue is None else self.catalogue.gates.get(name)
         return name if found is None else text_in(found.name, self.language)

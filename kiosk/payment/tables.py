@@ -5,9 +5,10 @@ The file is opened by `sync.store.open_engine` with full durability; whoever sta
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Engine, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import CheckConstraint, Column, Connection, Engine, Index, Integer, MetaData, String, Table, Text, text
 
 from kiosk.payment.attempt import State
+from sync.schema import Owned, bring_up
 
 METADATA = MetaData()
 
@@ -38,9 +39,15 @@ _APPEND_ONLY = tuple(
 )
 
 
+def _append_only(connection: Connection) -> None:
+    for trigger in _APPEND_ONLY:
+        connection.execute(trigger)
+
+
+OWNED = Owned("payment", METADATA, after=_append_only)
+
+
 def create(engine: Engine) -> None:
-    """Create the table, and what keeps it append-only, if they are not there yet."""
+    """Make or migrate the table and what keeps it append-only. Raises NewerFile."""
     with engine.begin() as connection:
-        METADATA.create_all(connection)
-        for trigger in _APPEND_ONLY:
-            connection.execute(trigger)
+        bring_up(connection, OWNED)

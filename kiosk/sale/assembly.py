@@ -21,7 +21,7 @@ from kiosk.visit.event import EngineEvent
 from kiosk.visit.port import Engine
 from kiosk.visit.situation import BlockReason, Situation
 from sync import granted
-from sync.errors import JournalBroken, NotEnrolled
+from sync.errors import JournalBroken, NewerFile, NotEnrolled
 from sync.journal import open_journal
 from sync.service.health import Board, Health, State
 from sync.state import StateDir
@@ -71,9 +71,11 @@ def build(
     try:
         identity = state.identity()
         journal = open_journal(state, clock=clock, random_bytes=random_bytes)
-    except (JournalBroken, NotEnrolled) as error:
+        boot = random_bytes(8).hex()
+        ledger = Ledger(journal, label=identity.label, boot=boot, clock=clock, random_bytes=random_bytes)
+    except (JournalBroken, NewerFile, NotEnrolled) as error:
         log.error("kiosk_cannot_sell", code=error.code, why=str(error))  # noqa: TRY400 one line is what a technician needs
-        broken = isinstance(error, JournalBroken)
+        broken = not isinstance(error, NotEnrolled)
         board.publish(
             Health(part="sale", state=State.ERROR, at=clock.now_utc(), stops="sales", facts={"why": error.code})
         )
@@ -98,8 +100,6 @@ def build(
             raise NotReady("catalogue")
         return Papers(catalogue=catalogue, device={"ja": identity.label, "en": identity.label})
 
-    boot = random_bytes(8).hex()
-    ledger = Ledger(journal, label=identity.label, boot=boot, clock=clock, random_bytes=random_bytes)
     return SaleEngine(
         ledger=ledger,
         terminal=terminal,

@@ -48,10 +48,18 @@ Result = Charged | NotCharged | InDoubt
 class Charge:
     """Takes the money for prepared sales at one terminal."""
 
-    def __init__(self, ledger: Ledger, terminal: Terminal, *, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        terminal: Terminal,
+        *,
+        new_id: Callable[[], str],
+        on_begun: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ledger = ledger
         self._terminal = terminal
         self._new_id = new_id
+        self._on_begun = on_begun
 
     def take(
         self,
@@ -70,7 +78,7 @@ class Charge:
         attempt = request.attempt_id
         if not may_begin():
             never = Evidence(outcome=Outcome.NOT_CHARGED, code="cancelled_before_sending", attempt_id=attempt)
-            self._ledger.step(attempt, State.NOT_CHARGED, never)
+            self._ledger.end(attempt, State.NOT_CHARGED, never)
             return NotCharged(code=never.code, by_guest=True)
         self._ledger.step(attempt, State.SENT)
         evidence = self._terminal.authorise(request, watch)
@@ -94,6 +102,7 @@ class Charge:
                 baseline=self._terminal.baseline(),
             )
             self._ledger.intend(request)
+            self._on_begun()
         except PaymentError as error:
             log.warning("terminal_not_asked", code=error.code, why=str(error))
             raise NotReady("terminal") from error
@@ -113,7 +122,7 @@ class Charge:
                 self._ledger.complete(sale, paid_by(method, attempt, evidence), attempt=attempt, proof=evidence)
                 return Charged()
             case State.DECLINED | State.CANCELLED | State.NOT_CHARGED:
-                self._ledger.step(attempt, state, evidence)
+                self._ledger.end(attempt, state, evidence)
                 return NotCharged(code=evidence.code, by_guest=state is State.CANCELLED)
             case _:
                 self._ledger.step(attempt, State.UNKNOWN, evidence)
@@ -124,5 +133,8 @@ class Charge:
         self._ledger.step(attempt, State.VOID_SENT, held)
         answer = self._terminal.void(held)
         state = state_after(self._ledger.rows(attempt), answer)
+        if state is State.VOIDED:
+            self._ledger.end(attempt, state, answer)
+            return NotCharged(code="printer_left", by_guest=False)
         self._ledger.step(attempt, state, answer)
-        return NotCharged(code="printer_left", by_guest=False) if state is State.VOIDED else InDoubt(attempt)
+        return InDoubt(attempt)

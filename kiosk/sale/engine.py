@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from printer.document import Document
 from printer.encode.canvas import close_fonts
 from printer.errors import PrinterError
 from printer.templates import ClaimKind, PaperError
+from sync.room import Level
 from sync.service.doorbell import ring
 from sync.service.health import Board
 from tickets.clock import Clock
@@ -54,6 +55,12 @@ DOUBT_PAUSE_S = 2.0
 RULE_EVERY_S = 2.0
 RULINGS_MAX = 5
 """A part that stays in doubt after so many tries will not come out for this guest: it is owed."""
+
+LEASE_WAIT_S = 0.4
+LEASE_PAUSE_S = 0.01
+"""So long a guest who picked a slot waits for what the hub, the venue node or a neighbour can give of it. The screen does not: this is
+the engine's thread.
+"""
 
 METHODS = {Tender.CARD: Method.CARD}
 STAGES = {
@@ -108,7 +115,9 @@ class SaleEngine:
         self._run_dir = run_dir
         self._clock = clock
         self._random_bytes = random_bytes
-        self._charge = Charge(ledger, terminal, new_id=lambda: random_bytes(8).hex())
+        self._charge = Charge(
+            ledger, terminal, new_id=lambda: random_bytes(8).hex(), on_begun=lambda: ring(run_dir / "sync.bell")
+        )
         self._inbox: queue.Queue[effect.EngineEffect] = queue.Queue(INBOX_MAX)
         self._outbox: queue.SimpleQueue[Situation | EngineEvent] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -157,6 +166,8 @@ class SaleEngine:
             self._clear_up()  # before anything is said: a kiosk is open only once nothing of an earlier run is
             while not self._stopping.is_set():
                 self._turn()
+            self._ledger.close()
+            ring(self._run_dir / "sync.bell")
         except Exception:
             log.exception("sale_engine_failed")
             self._failed.set()
@@ -191,11 +202,28 @@ class SaleEngine:
 
     def _hold(self, what: effect.HoldStock) -> None:
         try:
+            self._get_hold_of(dict(what.wanted))
             self._ledger.hold(self._guest.order_id, dict(what.wanted))
         except StockGone as gone:
             self._tell(event.StockRefused(turn=what.turn, slot=gone.slot, remaining=gone.remaining))
+        except NotReady as error:
+            log.warning("hold_refused", code=error.code, reason=str(error))
+            self._tell(event.StockRefused(turn=what.turn, slot=next(iter(dict(what.wanted))), remaining=0))
         else:
             self._tell(event.StockHeld(turn=what.turn))
+
+    def _get_hold_of(self, counts: Mapping[str, int]) -> None:
+        """Ask for what the leases lack, and wait a little. Without a line nobody is asked, and nobody waits."""
+        order = self._guest.order_id
+        if self._ledger.has(order, counts) or not self._outlook.line_is_up():
+            return
+        self._ledger.wish(order, counts)
+        ring(self._run_dir / "sync.bell")
+        until_s = self._clock.monotonic_s() + LEASE_WAIT_S
+        while self._clock.monotonic_s() < until_s and not self._stopping.is_set():
+            if self._ledger.has(order, counts):
+                return
+            self._stopping.wait(LEASE_PAUSE_S)
 
     def _sell(self, what: effect.BeginPayment) -> None:
         guest = self._guest
@@ -204,6 +232,8 @@ class SaleEngine:
         try:
             if self._printer_trouble() is not None:
                 raise NotReady("printer")
+            if self._ledger.journal.room() is Level.STOP:
+                raise NotReady("journal")
             sale = self._prepare(what.order, what)
             result = self._take_money(sale, what)
         except StockGone as gone:

@@ -20,12 +20,6 @@ class StockGone(SaleError):
         self.remaining = remaining
 
 
-class NoShortIds(SaleError):
-    """The blocks of short ids are used up and the hub has not been reached for more."""
-
-    code = "sale.no_short_ids"
-
-
 class NotReady(SaleError):
     """A part that a sale needs is not proven ready; `part` names it (printer, terminal, journal, key, catalogue)."""
 

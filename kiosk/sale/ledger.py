@@ -5,23 +5,28 @@ together; nothing outside happens here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import OperationalError
 
 from kiosk.payment import journal as payments
-from kiosk.payment.attempt import Row, State
+from kiosk.payment.attempt import Row, State, request_of
 from kiosk.payment.contract import AttemptId, Evidence, OrderRef, PayRequest
 from kiosk.payment.tables import create as create_payment
 from kiosk.sale import numbers, stock
+from kiosk.sale.errors import NotReady
 from kiosk.sale.issue import IssuedTicket, Seller, digits_needed, issue, sale_operation
 from kiosk.sale.tables import create as create_sale
 from kiosk.sale.tables import sale_order
 from printer import spool
 from printer.document import Document
+from sync import granted
 from sync.journal import Journal
 from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed
 from tickets.business_day import BusinessDay
@@ -31,6 +36,10 @@ from tickets.language import Language
 from tickets.money import Money
 from tickets.order import Order
 
+log = structlog.get_logger()
+
+BEGUN = "begun"
+"""The state of a payment that the terminal is about to be asked for; settled by its sale, or by `not_paid`."""
 _ORDER = select(sale_order).where(sale_order.c.order == bindparam("order"))
 
 
@@ -67,6 +76,16 @@ class SaleRecord:
     amount: Money
 
 
+@contextmanager
+def _recordable() -> Iterator[None]:
+    """Before money has moved a journal that cannot be written (disk full, locked for too long) only means that nothing is sold."""
+    try:
+        yield
+    except OperationalError as error:
+        log.error("journal_unwritable", why=str(error.orig))  # noqa: TRY400 the reason is the whole story
+        raise NotReady("journal") from error
+
+
 class Ledger:
     """The sale engine's view of the journal. One writer: the engine's thread."""
 
@@ -84,10 +103,30 @@ class Ledger:
         """The first write of a run: from here on the spool prints only what this run puts down or rules on."""
         with self.journal.write() as connection:
             spool.announce_boot(connection, self.boot, now=self._clock.now_utc())
+            stock.say_selling(connection, is_open=True, now=self._clock.now_utc())
+
+    def close(self) -> None:
+        """The last write of a run that was told to stop: what it has not sold may be given back."""
+        with self.journal.write() as connection:
+            stock.say_selling(connection, is_open=False, now=self._clock.now_utc())
+
+    def wish(self, order_id: OrderId, counts: Mapping[str, int]) -> None:
+        """A guest wants more than the leases have."""
+        with self.journal.write() as connection:
+            stock.wish(connection, order_id.hex(), counts, now=self._clock.now_utc())
+
+    def has(self, order_id: OrderId, counts: Mapping[str, int]) -> bool:
+        """Whether the leases have these now, for this order."""
+        with self.journal.read() as connection:
+            leases = {lease.slot.slot: lease for lease in granted.slot_leases(connection)}
+            return all(
+                slot in leases and stock.left(connection, leases[slot], besides=order_id.hex()) >= count
+                for slot, count in counts.items()
+            )
 
     def hold(self, order_id: OrderId, counts: Mapping[str, int]) -> None:
-        """Hold exactly these slots for a guest who is choosing. Raises StockGone."""
-        with self.journal.write() as connection:
+        """Hold exactly these slots for a guest who is choosing. Raises StockGone, NotReady."""
+        with _recordable(), self.journal.write() as connection:
             stock.hold(connection, order_id.hex(), counts, boot=self.boot, now=self._clock.now_utc())
 
     def let_go(self, ref: str) -> None:
@@ -106,16 +145,16 @@ class Ledger:
         day: BusinessDay,
         papers: Callable[[str, datetime, Sequence[IssuedTicket]], Sequence[Document]],
     ) -> Prepared:
-        """Number the order, hold its stock and sign its tickets. Raises StockGone or NoShortIds; then nothing is kept."""
+        """Number the order, hold its stock and sign its tickets. Raises StockGone; then nothing is kept."""
         now = self._clock.now_utc()
         today, ref = day.of(now), order_id.hex()
         six, nine = digits_needed(order, sold_at=now, day=day)
-        with self.journal.write() as connection:
+        with _recordable(), self.journal.write() as connection:
             stock.hold(connection, ref, stock.wanted(order), boot=self.boot, now=now)
             earlier = connection.execute(_ORDER, {"order": ref}).first()  # a declined card, and another one now
             counter = earlier.counter if earlier is not None else numbers.next_counter(connection, today)
             number = earlier.number if earlier is not None else numbers.order_number(self.label, today, counter)
-            sixes, nines = numbers.take_short_ids(connection, ref, six=six, nine=nine)
+            sixes, nines = numbers.take_short_ids(connection, ref, six=six, nine=nine, random_bytes=self._random_bytes)
             row = {
                 "order": ref,
                 "number": number,
@@ -140,8 +179,38 @@ class Ledger:
         return Prepared(order_id, order, number, counter, language, now, tickets, documents)
 
     def intend(self, request: PayRequest) -> None:
-        with self.journal.write() as connection:
+        """The INTENT, and in the same transaction the word of it that leaves the device: should this machine never come back, the
+        office knows which guest's card the terminal was asked about. Raises NotReady: then the terminal is not asked.
+        """
+        with _recordable(), self.journal.write() as connection:
             payments.begin(connection, request=request, at=self._clock.now_utc(), boot=self.boot)
+            self._tell_attempt(connection, request, BEGUN)
+
+    def end(self, attempt: AttemptId, state: State, evidence: Evidence) -> None:
+        """The row that proves an attempt not charged, and the word of it."""
+        with self.journal.write() as connection:
+            self._step(connection, attempt, state, evidence)
+            self._tell_attempt(connection, request_of(payments.rows(connection, attempt)), "not_paid")
+
+    def tell_ended(self, attempt: AttemptId) -> None:
+        """The word that an attempt of an earlier run, of which only the beginning was told, was never charged."""
+        with self.journal.write() as connection:
+            self._tell_attempt(connection, request_of(payments.rows(connection, attempt)), "not_paid")
+
+    def _tell_attempt(self, connection: Connection, request: PayRequest, state: str) -> None:
+        """Without a claim number: a guest is given one only when there is a doubt."""
+        said = PaymentDoubt(
+            op=self._op(),
+            at=self._clock.now_utc().isoformat(),
+            attempt=request.attempt_id,
+            order=request.order_ref,
+            amount_minor=request.amount.minor,
+            currency=request.amount.currency,
+            tender=request.method,
+            state=state,
+            claim="",
+        )
+        self.journal.append(connection, said)
 
     def step(self, attempt: AttemptId, state: State, evidence: Evidence | None = None) -> None:
         """One payment row, durable before this returns."""

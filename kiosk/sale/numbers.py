@@ -11,13 +11,13 @@ from math import gcd
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from kiosk.sale.errors import NoShortIds
 from kiosk.sale.tables import claim_number, sale_order, short_id_taken
 from sync import granted
 from tickets import short_id
+from tickets.ids import RandomBytes
 
-SIX, EIGHT = 6, 8
-"""Lengths of the blocks that the hub grants: six digits as they are, eight that get a check digit."""
+SIX, EIGHT, ELEVEN = 6, 8, 11
+"""Lengths of the blocks that the hub grants: six digits as they are, eight that get a check digit; eleven are of this kiosk's making."""
 
 _TAKEN = select(func.count()).where(
     short_id_taken.c.length == bindparam("length"),
@@ -27,6 +27,9 @@ _HELD = (
     select(short_id_taken.c.number)
     .where(short_id_taken.c.length == bindparam("length"), short_id_taken.c.order == bindparam("order"))
     .order_by(short_id_taken.c.number)
+)
+_KNOWN = select(short_id_taken.c.number).where(
+    short_id_taken.c.length == bindparam("length"), short_id_taken.c.number == bindparam("number")
 )
 _FREE = update(short_id_taken).where(short_id_taken.c.order == bindparam("b_order")).values(order=bindparam("b_free"))
 _REUSE = (
@@ -41,21 +44,30 @@ _COUNTER = select(func.coalesce(func.max(sale_order.c.counter), 0)).where(sale_o
 _CLAIM = select(claim_number.c.claim).where(claim_number.c.order == bindparam("order"))
 
 
-def short_ids_left(connection: Connection, length: int) -> int:
-    return granted.short_ids_left(connection, length)
-
-
-def take_short_ids(connection: Connection, order: str, *, six: int, nine: int) -> tuple[list[str], list[str]]:
-    """`six` short ids of six digits and `nine` of nine. When the blocks of six are used up, nine digits serve instead and the sale
-    goes on. Raises NoShortIds when those are gone too.
+def take_short_ids(
+    connection: Connection, order: str, *, six: int, nine: int, random_bytes: RandomBytes
+) -> tuple[list[str], list[str]]:
+    """`six` short ids of six digits and `nine` of nine. When the blocks of six are used up, nine digits serve instead; when those are gone
+    too, twelve that this kiosk makes by chance. A sale never stops for digits.
     """
     sixes = [short_id.six(number) for number in _take(connection, order, SIX, six)]
     missing = six - len(sixes)
-    numbers = _take(connection, order, EIGHT, nine + missing)
-    if len(numbers) < nine + missing:
-        raise NoShortIds(f"{nine + missing} short ids are needed, {len(numbers)} are left")
-    nines = [short_id.nine(number) for number in numbers]
+    nines = [short_id.nine(number) for number in _take(connection, order, EIGHT, nine + missing)]
+    nines += _made(connection, order, nine + missing - len(nines), random_bytes=random_bytes)
     return sixes + nines[:missing], nines[missing:]
+
+
+def _made(connection: Connection, order: str, count: int, *, random_bytes: RandomBytes) -> list[str]:
+    """Twelve digits of chance, kept so that this kiosk makes none twice. Two kiosks could make the same:
+    among ten thousand such tickets in force one pair in two thousand venues; then the desk is shown both.
+    """
+    numbers = _held(connection, ELEVEN, order)[:count]
+    while len(numbers) < count:
+        number = int.from_bytes(random_bytes(8)) % 10**ELEVEN
+        if connection.scalar(_KNOWN, {"length": ELEVEN, "number": number}) is None:
+            connection.execute(insert(short_id_taken), {"length": ELEVEN, "number": number, "order": order})
+            numbers.append(number)
+    return [short_id.twelve(number) for number in numbers]
 
 
 def next_counter(connection: Connection, day: date) -> int:

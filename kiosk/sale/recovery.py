@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import select
 
-from kiosk.payment.attempt import ASK_AGAIN, Row, State, charge_evidence, request_of, state_after
+from kiosk.payment.attempt import ASK_AGAIN, CLOSED, Row, State, charge_evidence, request_of, state_after
 from kiosk.payment.contract import Evidence, Health, Outcome, Terminal
 from kiosk.payment.recovery import resolve
 from kiosk.sale import stock
-from kiosk.sale.ledger import Ledger, SaleRecord, paid_by
+from kiosk.sale.ledger import BEGUN, Ledger, SaleRecord, paid_by
 from kiosk.sale.ruling import Case, Move, Paper, next_move
 from printer import spool
 from sync.journal import operation
@@ -198,7 +198,10 @@ def _tell_open(ledger: Ledger, record: SaleRecord) -> None:
 
 
 def _tell_settled(ledger: Ledger, record: SaleRecord, rows: tuple[Row, ...]) -> None:
-    if rows and _last_told(ledger, record) in ("unknown", "stuck"):
+    told = _last_told(ledger, record)
+    if rows and told == BEGUN and rows[-1].state in CLOSED and not _kinds(ledger, record):
+        ledger.tell_ended(rows[-1].attempt_id)
+    elif rows and told in ("unknown", "stuck"):
         state = "paid" if rows[-1].state is State.CONFIRMED else "not_paid"
         ledger.doubt(record, rows[-1].attempt_id, tender="card", state=state)
 

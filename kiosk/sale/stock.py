@@ -66,6 +66,19 @@ def hold(connection: Connection, order: str, counts: Mapping[str, int], *, boot:
         )
 
 
+def wish(connection: Connection, order: str, counts: Mapping[str, int], *, now: datetime) -> None:
+    """Say what `order` lacks of its slots, so that the sync daemon asks for it: nobody else knows that a guest stands here."""
+    leases = {lease.slot.slot: lease for lease in granted.slot_leases(connection)}
+    for slot, count in counts.items():
+        lease = leases.get(slot)
+        missing = 0 if lease is None else count - left(connection, lease, besides=order)
+        if lease is None or missing <= 0:
+            continue
+        values = {"quantity": lease.quantity + missing, "at": now.isoformat()}
+        statement = insert(granted.lease_wish).values(slot=slot, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["slot"], set_=values))
+
+
 def sell(connection: Connection, order: str, *, now: datetime) -> None:
     """What was held is sold. In the transaction of the sale."""
     held = update(stock_taken).where(stock_taken.c.order == order, stock_taken.c.state == Taken.HELD)
@@ -75,6 +88,13 @@ def sell(connection: Connection, order: str, *, now: datetime) -> None:
 def release(connection: Connection, order: str, *, now: datetime) -> None:
     """Give back whatever the order holds or bought."""
     connection.execute(_SETTLE, {"b_order": order, "b_state": Taken.RELEASED, "b_at": now.isoformat()})
+
+
+def say_selling(connection: Connection, *, is_open: bool, now: datetime) -> None:
+    """Whether this kiosk's program sells, for the sync daemon, which gives back the leases of one that has closed."""
+    values = {"is_open": int(is_open), "at": now.isoformat()}
+    statement = insert(granted.selling).values(one=1, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["one"], set_=values))
 
 
 def left_behind(connection: Connection, *, boot: str) -> tuple[str, ...]:

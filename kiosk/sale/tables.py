@@ -4,35 +4,13 @@ never chained and never leave the device.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from sqlalchemy import Column, Engine, Index, Integer, MetaData, Table, Text
 
 from sync import granted
+from sync.schema import Owned, bring_up
 
 metadata = MetaData()
-short_id_taken = granted.short_id_taken
-
-
-class Taken(StrEnum):
-    """What became of a part of a lease: held for a guest who is choosing, sold, or given back."""
-
-    HELD = "held"
-    SOLD = "sold"
-    RELEASED = "released"
-
-
-stock_taken = Table(
-    "stock_taken",
-    metadata,
-    Column("order", Text, primary_key=True),
-    Column("slot", Text, primary_key=True),
-    Column("count", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("boot", Text, nullable=False),
-    Column("at", Text, nullable=False),
-)
-Index("stock_taken_by_slot", stock_taken.c.slot)
+short_id_taken, stock_taken, Taken = granted.short_id_taken, granted.stock_taken, granted.Taken
 
 sale_order = Table(
     "sale_order",
@@ -57,6 +35,11 @@ claim_number = Table(
 )
 
 
+OWNED = Owned("sale", metadata)
+
+
 def create(engine: Engine) -> None:
-    """Make the tables where they are missing."""
-    metadata.create_all(engine, checkfirst=True)
+    """Make or migrate the tables. Raises NewerFile."""
+    with engine.begin() as connection:
+        bring_up(connection, granted.OWNED)
+        bring_up(connection, OWNED)

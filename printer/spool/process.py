@@ -22,6 +22,7 @@ from printer.spool.line import Line
 from printer.spool.press import Press
 from printer.spool.report import health
 from printer.spool.schema import create
+from sync.errors import NewerFile
 from sync.service import doorbell, log, notify
 from sync.service.doorbell import Doorbell
 from sync.service.health import Board, Health
@@ -163,7 +164,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         spool = Spool(settings, profile, SystemClock())
-    except (OSError, sqlite3.Error, DBAPIError) as error:
+    except (OSError, sqlite3.Error, DBAPIError, NewerFile) as error:
         sys.stderr.write(f"{argv[1]}: journal, health or doorbell cannot be opened ({str(error).splitlines()[0]})\n")
         return 2
 

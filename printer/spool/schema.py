@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, Column, Engine, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
+from sync.schema import Owned, bring_up
+
 metadata = MetaData()
 
 
@@ -103,6 +105,10 @@ print_roll = Table(
 )
 
 
+OWNED = Owned("spool", metadata)
+
+
 def create(engine: Engine) -> None:
-    """Make the tables where they are missing. Safe to call from every process that opens the journal."""
-    metadata.create_all(engine, checkfirst=True)
+    """Make or migrate the tables. Safe to call from every process that opens the journal. Raises NewerFile."""
+    with engine.begin() as connection:
+        bring_up(connection, OWNED)

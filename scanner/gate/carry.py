@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from scanner.gate import tables
 from scanner.gate.answer import taken_of_row
-from sync import certificate, granted
+from sync import certificate, granted, grants
+from sync.arbiter import DOCUMENT
 from sync.chain import ZERO_HASH, operation_hash
 from sync.errors import MessageError
 from sync.journal import Journal, anchor, answer, last_set_aside, meta, operation, set_aside_file
@@ -122,7 +123,12 @@ def _carry(
 ) -> int:
     """One file: copy what is copied, and note what is to be chained again. Returns how many uses came along."""
     documents, keys = granted.document, granted.issuer_key
-    _insert(target, upsert(documents).on_conflict_do_nothing(), _rows(source, documents))
+    kept = _rows(source, documents)
+    for row in kept:
+        if row["name"] == DOCUMENT:  # an older arbiter than the one that was believed must not be believed again
+            grants.put_arbiter(target, str(row["text"]), hub_key, at=str(row["at"]))
+    others = [row for row in kept if row["name"] != DOCUMENT]
+    _insert(target, upsert(documents).on_conflict_do_nothing(), others)
     vouched = [row for row in _rows(source, keys) if _vouched(row, hub_key)]
     _insert(target, upsert(keys).on_conflict_do_nothing(), vouched)
     number = upsert(tables.scan_number)
@@ -242,7 +248,7 @@ def _written_anew(scan: Row) -> Operation:
 
 def _release_anew(scan: Row, op: OpId) -> Release:
     """A use was given back and nothing that can be read says so any more. A second release of one use changes nothing."""
-    silent = scan["reason"] == Reason.NO_ANSWER
+    silent = scan["reason"] in (Reason.NO_ANSWER, Reason.DATA_OLD)
     return Release(
         op=op.hex(),
         at=scan["settled_at"] or scan["at"],

@@ -133,7 +133,7 @@ def _journal(state: StateDir, identity: Identity, *, dry_run: bool) -> Journal:
     if dry_run:
         if not state.journal.is_file():
             raise WrongCall(f"{state.journal}: not there, so this device has never heard from its hub")
-        return Journal(open_engine(state.journal, read_only=True), identity.device, state.incarnation())
+        return Journal(open_engine(state.journal, read_only=True), identity.device, state.incarnation(), state.path)
     if identity.role is Role.GATE:
         return open_or_set_aside(state, clock=SystemClock(), random_bytes=os.urandom)[0]
     journal = open_journal(state, clock=SystemClock(), random_bytes=os.urandom)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import sqlite3
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -21,11 +22,15 @@ from scanner.gate.errors import JournalDamaged, NotDurable
 from scanner.gate.front import Front
 from scanner.gate.lane import Lane
 from scanner.gate.rescue import SetAside, open_or_set_aside
-from scanner.gate.settings import Settings
+from scanner.gate.settings import NOBODY, Settings
 from scanner.gate.sockets import Listener
 from scanner.gate.store import Store
 from scanner.view import PACKET_BYTES_MAX as VIEW_BYTES_MAX
 from scanner.view import GateView, KeyPress, ViewError
+from sync.arbiter import Arbiter
+from sync.claim import EPOCH_FIRST
+from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS
+from sync.room import Level
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -39,7 +44,9 @@ TURN_S = 0.5
 HEALTH_EVERY_S = 5.0
 READY_EVERY_S = 2.0
 MEND_EVERY_S = 30.0
+PRUNE_EVERY_S = 600.0
 CHAIN_AGAIN_EVERY_S = 2.0
+FORGET_EVERY_S = 60.0
 READ_AGE_S_MAX = 3.0
 """Frames are stamped by the same machine; an older read belongs to a guest who has walked on."""
 INBOX_MAX = 8
@@ -63,6 +70,7 @@ class Gate:
         self._random_bytes = random_bytes
         self._state = StateDir(settings.state_dir)
         self._identity = self._state.identity()
+        self._statement: Arbiter | None = None
         self._arbiter = self._client()
         self._stopping = False
         self._inbox: deque[Read | KeyPress] = deque()
@@ -116,6 +124,8 @@ class Gate:
             self._look_around()
         if self._due("health", HEALTH_EVERY_S):
             self._tell()
+        if not answered and self._due("forget", FORGET_EVERY_S):
+            self._lane.forget_settled()
         notify.alive()
 
     def _take(self, source: Listener, packet: bytes) -> None:
@@ -166,11 +176,23 @@ class Gate:
         try:
             self._mend_journal()
             self._lane.store.refresh()
+            if self._due("prune", PRUNE_EVERY_S):
+                self._prune()
+            self._follow_arbiter()
             self._front.line.unsent = self._lane.store.journal.unsent()
             self._front.line.heard_at = self._heard_at()
             self._screens.send(self._front.ready().to_packet())
         except DBAPIError as error:
             _log.error("journal_unread", why=str(error.orig))
+
+    def _prune(self) -> None:
+        """Old scans that are safe elsewhere, between two guests. A full disk keeps them: then there is nothing to write with either."""
+        journal = self._lane.store.journal
+        days = KEPT_DAYS if journal.room() is Level.AMPLE else LOW_KEPT_DAYS
+        with suppress(NotDurable, JournalDamaged), ledger.durable(journal) as connection:
+            gone = ledger.prune(connection, journal, before=self._clock.now_utc() - timedelta(days=days))
+            if gone:
+                _log.info("pruned", scans=gone)
 
     def _mend_journal(self) -> None:
         """On with another journal where the hub contradicts this one, or where somebody has set it aside under us.
@@ -216,10 +238,15 @@ class Gate:
             "interrupted": self._interrupted,
             "readers": self._reads.connected,
             "screens": self._screens.connected,
+            "epoch": store.known.epoch,
+            "arbiter": "none" if self._arbiter is None else self._arbiter.state,
             "cache": store.cache_trouble or ("none" if store.known.generation is None else "ok"),
         }
         if self._set_aside is not None:
             facts["journal_set_aside"] = self._set_aside.path.name
+        room = store.journal.room()
+        if room is not Level.AMPLE:
+            facts["room"] = room
         at = self._clock.now_utc()
         if store.known.catalogue is None:
             return Health(part="gate", state=State.ERROR, at=at, stops="admit", facts=facts)
@@ -227,7 +254,14 @@ class Gate:
             return Health(
                 part="gate", state=State.ERROR, at=at, stops="admit", facts={**facts, "journal": "unwritable"}
             )
-        troubled = store.cache_trouble or self._set_aside is not None or self._interrupted
+        wrong_line = self._arbiter is not None and self._arbiter.trouble
+        troubled = (
+            room is not Level.AMPLE
+            or store.cache_trouble
+            or self._set_aside is not None
+            or self._interrupted
+            or wrong_line
+        )
         return Health(part="gate", state=State.WARNING if troubled else State.OK, at=at, facts=facts)
 
     def _open_lane(self, *, condemned: str = "", once_more: bool = False) -> None:
@@ -257,7 +291,10 @@ class Gate:
             random_bytes=self._random_bytes,
             arbiter=self._arbiter,
             direction=self._settings.direction,
+            heard_at=self._heard_at,
+            offline_minutes_max=self._settings.offline_minutes_max,
         )
+        self._follow_arbiter()
         try:
             self._lane.settle_interrupted()
         except NotDurable as error:
@@ -280,27 +317,37 @@ class Gate:
         ring(self._settings.sync_bell)
 
     def _client(self) -> ClaimClient | None:
-        url = self._settings.arbiter_url
-        if url is None:
+        if self._settings.arbiter_url == NOBODY:
             return None
-        key = self._state.identity_key()
+        return ClaimClient(
+            self._lines,
+            deadline_ms=self._settings.arbiter_deadline_ms,
+            epoch=lambda: EPOCH_FIRST if self._statement is None else self._statement.epoch,
+            random_bytes=self._random_bytes,
+        )
 
-        def connect() -> Line:
-            from sync.client import HttpHub  # not loaded where nobody is asked
+    def _lines(self) -> Iterator[Line]:
+        """Where the arbiter may be, best first. Runs on the client's thread."""
+        from scanner.gate.whereabouts import lines  # not loaded where nobody is asked
 
-            deadline_s = self._settings.arbiter_deadline_ms / 1000
-            return HttpHub(
-                url,
-                device=self._identity.device,
-                key=key,
-                clock=self._clock,
-                random_bytes=self._random_bytes,
-                tls=self._state.hub_pins(self._identity) if url.startswith("https:") else None,
-                connect_timeout_s=deadline_s,
-                read_timeout_s=deadline_s,
-            )
+        return lines(
+            self._statement,
+            override=self._settings.arbiter_url,
+            identity=self._identity,
+            key=self._state.identity_key(),
+            clock=self._clock,
+            random_bytes=self._random_bytes,
+            hub_pins=lambda: self._state.hub_pins(self._identity),
+            deadline_s=self._settings.arbiter_deadline_ms / 1000,
+        )
 
-        return ClaimClient(connect, deadline_ms=self._settings.arbiter_deadline_ms)
+    def _follow_arbiter(self) -> None:
+        """The newest statement decides whom the client asks, and in which reign."""
+        found = self._lane.store.known.arbiter
+        if found != self._statement:
+            self._statement = found
+            if self._arbiter is not None:
+                self._arbiter.move()
 
     def _due(self, what: str, every_s: float) -> bool:
         now_s = self._clock.monotonic_s()

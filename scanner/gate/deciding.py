@@ -57,6 +57,28 @@ def policy_of(claim: Claim, facts: TicketFacts | NoTicket, catalogue: Catalogue)
     return product.offline
 
 
+def data_old(offline_minutes: int, *, heard_at: datetime | None, at: datetime) -> bool:
+    """Whether what was last heard of other gates is too old to let anybody in on. `offline_minutes` 0: it never is. What was never heard is
+    too old, and so is what was heard in a future that this clock knows nothing of.
+    """
+    if not offline_minutes:
+        return False
+    if heard_at is None:
+        return True
+    return not -CLOCK_BEHIND_MAX <= at - heard_at <= timedelta(minutes=offline_minutes)
+
+
+def offline_minutes(claim: Claim, facts: TicketFacts | NoTicket, catalogue: Catalogue, *, most: int) -> int:
+    """How old the data may be on which this claim is let in without an answer: the stricter of product and gate (`most`), 0 for no limit.
+    Nobody is kept inside by old data.
+    """
+    if claim.passage is Passage.EXIT or isinstance(facts, NoTicket):
+        return 0
+    product = catalogue.product_of(facts.variant)
+    limits = [limit for limit in (most, 0 if product is None else product.offline_minutes) if limit]
+    return min(limits, default=0)
+
+
 def before_settling(wish: Wish) -> Verdict:
     """The verdict of a wish that needs no arbiter; for a claim, what it is until it is settled: not green."""
     match wish:

@@ -31,3 +31,9 @@ class JournalDamaged(GateError):
     """The journal's file turned unreadable while it was open. It is set aside, and the gate goes on with a new one."""
 
     code = "gate.journal_damaged"
+
+
+class LineUnpinned(GateError):
+    """An address that goes with no pin of its key, or a pin with no https: a line there would prove nothing, so there is none."""
+
+    code = "gate.line_unpinned"

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, select
 
 from scanner.gate.naming import SellingKey
 from sync import certificate, granted
+from sync.arbiter import Arbiter
+from sync.claim import EPOCH_FIRST
 from sync.errors import MessageError
 from sync.granted import IssuerKey
 from tickets import code as ticket_code
@@ -37,7 +39,13 @@ class Known:
     keys: Mapping[Kid, SellingKey] = field(default_factory=dict)
     rows: Mapping[Kid, IssuerKey] = field(default_factory=dict)
     generation: int | None = None
+    arbiter: Arbiter | None = None
     heard_at: datetime | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The reign this gate lives in."""
+        return EPOCH_FIRST if self.arbiter is None else self.arbiter.epoch
 
 
 def load(connection: Connection, before: Known, *, hub_key: bytes) -> Known:
@@ -58,6 +66,7 @@ def load(connection: Connection, before: Known, *, hub_key: bytes) -> Known:
         keys=before.keys if rows == before.rows else _keys(rows, hub_key),
         rows=rows,
         generation=granted.generation(connection),
+        arbiter=granted.arbiter(connection, hub_key) or before.arbiter,
         heard_at=_heard_at(connection),
     )
 

@@ -11,8 +11,9 @@ last use of a ticket.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 import structlog
@@ -21,11 +22,20 @@ from sqlalchemy.exc import DBAPIError
 
 from scanner.gate import ledger
 from scanner.gate.answer import Answer, Taken, Trouble
-from scanner.gate.deciding import Wish, before_settling, moment_of, policy_of, wish_of
+from scanner.gate.deciding import (
+    Wish,
+    before_settling,
+    data_old,
+    moment_of,
+    offline_minutes,
+    policy_of,
+    wish_of,
+)
 from scanner.gate.errors import NotDurable
 from scanner.gate.store import Seen, Store
-from sync.claim import EPOCH_FIRST, ClaimMessage
+from sync.claim import ClaimMessage
 from sync.operation import ReleaseReason
+from sync.protocol import ReleaseMessage
 from tickets.admission import (
     Choose,
     Claim,
@@ -44,7 +54,7 @@ from tickets.admission import (
 )
 from tickets.catalogue import Catalogue, OfflinePolicy
 from tickets.clock import Clock
-from tickets.ids import OP_ID_BYTES, OpId, RandomBytes
+from tickets.ids import OP_ID_BYTES, OpId, RandomBytes, TicketId
 
 UNCHAINED_MAX = 64
 """Settled scans kept in memory while the journal cannot be written. What does not fit is settled at the next start."""
@@ -52,12 +62,23 @@ UNCHAINED_MAX = 64
 CHECKPOINT_COMMITS = 200
 """About the pages after which SQLite would do it by itself, in the middle of a scan."""
 
+SETTLED_KEPT = timedelta(days=2)
+"""A settled scan's row is kept for the day's counts and for whoever asks the next morning."""
+FORGET_AT_ONCE = 500
+
+_SILENT = (Reason.NO_ANSWER, Reason.DATA_OLD)
+"""Refused because nobody answered: the claim may have arrived all the same, and must then take nothing."""
+
 _log = structlog.get_logger()
 
 
 class Arbiter(Protocol):
     def ask(self, claim: ClaimMessage) -> Granted | Denied | None:
         """The answer, or None for silence: no line, too late, or nothing that can be read. Never raises."""
+        ...
+
+    def give_back(self, release: ReleaseMessage) -> None:
+        """Pass on, where there is a line, what is chained already: a use is given back. Never raises."""
         ...
 
 
@@ -74,7 +95,8 @@ class _Settled:
 class Lane:
     """One owner thread. `gate` is the catalogue's word, `label` what stands before the numbers it gives out.
 
-    `trust_clock`: the time was said by a person (`--at`), so it needs no floor.
+    `trust_clock`: the time was said by a person (`--at`), so it needs no floor. `heard_at`: when this device last had all that the hub
+    knew, None where nobody can say; asked only where silence meets a limit (`offline_minutes_max`, or the product's own).
     """
 
     def __init__(
@@ -88,6 +110,8 @@ class Lane:
         arbiter: Arbiter | None = None,
         direction: Direction = Direction.ENTRY,
         trust_clock: bool = False,
+        heard_at: Callable[[], datetime | None] | None = None,
+        offline_minutes_max: int = 0,
     ) -> None:
         self._store = store
         self._journal = store.journal
@@ -98,6 +122,8 @@ class Lane:
         self._random_bytes = random_bytes
         self._arbiter = arbiter
         self._trust_clock = trust_clock
+        self._heard_at = heard_at or (lambda: store.known.heard_at)
+        self._offline_minutes_max = offline_minutes_max
         self._unchained: list[_Settled] = []
         self._unwritten_numbers = 0
         self._something_chained = False
@@ -165,7 +191,8 @@ class Lane:
         self._forget(chained, also=isinstance(wish, Refuse))
         verdict = before_settling(wish)
         if taken is not None:
-            verdict, number = self._settle(taken)
+            minutes = offline_minutes(taken.claim, facts, catalogue, most=self._offline_minutes_max)
+            verdict, number = self._settle(taken, minutes)
         return Answer(
             op=op,
             text=text,
@@ -198,10 +225,10 @@ class Lane:
         self.finish()
         try:
             with ledger.durable(self._journal) as connection:
-                at = self._clock.now_utc()
-                released = ledger.release(
-                    connection, self._journal, self._op(), of=of, reason=reason, at=at, gate=self.gate
-                )
+                at, op = self._clock.now_utc(), self._op()
+                released = ledger.release(connection, self._journal, op, of=of, reason=reason, at=at, gate=self.gate)
+            if released and self._arbiter is not None:
+                self._arbiter.give_back(ReleaseMessage(op, of, reason, self.gate, at))
             self._something_chained |= released
             return released
         except NotDurable as error:
@@ -231,10 +258,35 @@ class Lane:
             _log.warning("scan_interrupted", op=taken.op.hex(), verdict=verdict.kind)
         return len(interrupted)
 
-    def _settle(self, taken: Taken) -> tuple[Verdict, str | None]:
+    def forget_settled(self) -> int:
+        """Drop rows of scans that are long over: answered by the hub and told back by it, or nothing was taken. Returns how many.
+
+        A use stays until the cache has it, whatever its age: until then this row is all that keeps its ticket used here.
+        """
+        before = self._clock.now_utc() - SETTLED_KEPT
+        try:
+            with self._journal.read() as connection:
+                found = ledger.settled_long_ago(connection, before=before, most=FORGET_AT_ONCE)
+            told = self._store.told_back({OpId(row.op): TicketId(row.ticket) for row in found})
+            over = [
+                OpId(row.op) for row in found if row.verdict == VerdictKind.REFUSE or row.released or row.op in told
+            ]
+            if over:
+                with ledger.durable(self._journal) as connection:
+                    ledger.drop(connection, over)
+        except (NotDurable, DBAPIError) as error:
+            _log.warning("scans_not_forgotten", why=str(error))
+            return 0
+        return len(over)
+
+    def _settle(self, taken: Taken, offline_minutes: int) -> tuple[Verdict, str | None]:
         """What the world says to a claim that is durable here. A refusal is chained at once, an admission after its light."""
-        verdict = settle(taken.claim, self._ask(taken), taken.policy)
+        answer = self._ask(taken)
         at = self._clock.now_utc()
+        old = answer is None and data_old(
+            offline_minutes, heard_at=self._heard_at() if offline_minutes else None, at=at
+        )
+        verdict = settle(taken.claim, answer, taken.policy, data_old=old)
         if verdict.kind is not VerdictKind.REFUSE:
             self._keep(_Settled(taken, verdict, at, None))
             return verdict, None
@@ -252,6 +304,7 @@ class Lane:
 
     def _ask(self, taken: Taken) -> Granted | Denied | None:
         """The arbiter's answer. A grant of another reign than this gate lives in counts as silence, and changes nothing here."""
+        epoch = self._store.known.epoch
         if self._arbiter is None:
             return None
         claim = taken.claim
@@ -264,11 +317,11 @@ class Lane:
                 units=claim.units,
                 window=claim.window,
                 gate=taken.gate,
-                epoch=EPOCH_FIRST,
+                epoch=epoch,
             )
         )
-        if isinstance(answer, Granted) and answer.epoch != EPOCH_FIRST:
-            _log.error("arbiter_of_another_epoch", epoch=answer.epoch, reigns=EPOCH_FIRST)
+        if isinstance(answer, Granted) and answer.epoch != epoch:
+            _log.error("arbiter_of_another_epoch", epoch=answer.epoch, reigns=epoch)
             return None
         return answer
 
@@ -281,8 +334,11 @@ class Lane:
     def _settle_row(
         self, connection: Connection, taken: Taken, verdict: Verdict, at: datetime, number: str | None
     ) -> None:
-        abandon = self._op() if verdict.reason is Reason.NO_ANSWER else None
+        abandon = self._op() if verdict.reason in _SILENT else None
         ledger.settle(connection, self._journal, taken, verdict, at=at, number=number, abandon=abandon)
+        if abandon is not None and self._arbiter is not None:
+            # Whether this commits or not: nobody was let in on it, and a release that is not chained now is chained with its scan later.
+            self._arbiter.give_back(ReleaseMessage(abandon, taken.op, ReleaseReason.ABANDONED, taken.gate, at))
 
     def _forget(self, chained: int, *, also: bool = False) -> None:
         """What the committed transaction has chained; `also` whether there was an operation beside the settled ones."""

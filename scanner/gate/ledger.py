@@ -6,20 +6,21 @@ Everything here happens inside a transaction of the caller, so that a row, its n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, event, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, event, exists, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from scanner.gate.answer import Taken, taken_of_row
 from scanner.gate.errors import JournalDamaged, NotDurable
 from scanner.gate.tables import pending, scan_number
-from sync.journal import Journal
+from sync.journal import Journal, anchor, operation
 from sync.operation import Admission, Mode, Refusal, Release, ReleaseReason
+from sync.pruning import covered_seq
 from tickets.admission import Reason, Verdict, VerdictKind
 from tickets.ids import OpId
 
@@ -46,6 +47,23 @@ _NUMBER = (
     .on_conflict_do_update(index_elements=["day"], set_={"last": scan_number.c.last + 1})
     .returning(scan_number.c.last)
 )
+_SETTLED_LONG_AGO = (
+    select(pending.c.op, pending.c.ticket, pending.c.verdict, pending.c.released)
+    .where(
+        pending.c.chained == 1,
+        pending.c.at < bindparam("before"),
+        ~exists().where(
+            operation.c.op == pending.c.op,
+            operation.c.seq
+            > select(func.coalesce(func.max(anchor.c.seq), 0))
+            .where(anchor.c.incarnation == operation.c.incarnation)
+            .scalar_subquery(),
+        ),
+    )
+    .order_by(pending.c.at)
+    .limit(bindparam("most"))
+)
+_DROP = delete(pending).where(pending.c.op == bindparam("key"))
 _OPEN = select(pending).where(pending.c.chained == 0).order_by(pending.c.at, pending.c.op)
 _INTERRUPTED = select(func.count()).select_from(pending).where(pending.c.interrupted == 1)
 _ENTERED = select(func.coalesce(func.sum(pending.c.units), 0)).where(
@@ -223,6 +241,23 @@ def open_scans(connection: Connection) -> list[Taken]:
     return [taken_of_row({**row}) for row in connection.execute(_OPEN).mappings()]
 
 
+def settled_long_ago(connection: Connection, *, before: datetime, most: int) -> list[Any]:
+    """Rows (op, ticket, verdict, released) of scans before an instant whose operation the hub has answered, oldest first."""
+    return list(connection.execute(_SETTLED_LONG_AGO, {"before": before.isoformat(), "most": most}))
+
+
+def drop(connection: Connection, ops: Sequence[OpId]) -> None:
+    """Forget scans. Only of those that the hub tells back, or that took nothing: a use known to nobody else would be free again."""
+    if ops:
+        connection.execute(_DROP, [{"key": op} for op in ops])
+
+
+def interrupted_scans(connection: Connection) -> list[Any]:
+    """Scans whose verdict nobody saw recorded, because the gate died in them; newest first."""
+    query = select(pending).where(pending.c.interrupted == 1).order_by(pending.c.at.desc()).limit(200)
+    return list(connection.execute(query))
+
+
 def interrupted_count(connection: Connection) -> int:
     return int(connection.scalar(_INTERRUPTED) or 0)
 
@@ -230,6 +265,30 @@ def interrupted_count(connection: Connection) -> int:
 def units_since(connection: Connection, since: datetime) -> int:
     """Units this gate has let in since an instant, given-back ones left out."""
     return int(connection.scalar(_ENTERED, {"since": since.isoformat()}) or 0)
+
+
+def prune(connection: Connection, journal: Journal, *, before: datetime, rows_max: int = 2000) -> int:
+    """Let go of settled scans from before an instant that every cache of this device holds. How many.
+
+    A row is laid over the cache until the *downloaded* cursor has passed what the hub named with its answer (sync.pruning); earlier a
+    ticket would flicker back to unused. An operation that is not here any more was deleted by the same rule, or was carried over from
+    a journal that was put away: then the first operation of this one, which came after it, must have passed.
+    """
+    passed = covered_seq(connection, journal.incarnation)
+    if passed < 1:
+        return 0
+    waits = (
+        select(operation.c.op)
+        .where(operation.c.op == pending.c.op)
+        .where((operation.c.incarnation != journal.incarnation) | (operation.c.seq > passed))
+    )
+    old = (
+        select(pending.c.op)
+        .where(pending.c.chained == 1, pending.c.interrupted == 0, pending.c.settled_at < before.isoformat())
+        .where(~waits.exists())
+        .limit(rows_max)
+    )
+    return int(connection.execute(delete(pending).where(pending.c.op.in_(old))).rowcount)
 
 
 def _append_release(

@@ -9,7 +9,7 @@ Without a usable cache a gate works from codes and journal alone and says so; it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -155,6 +155,20 @@ class Store:
                 uses.setdefault(OpId(row.op), _own_use(row))
         return replace(seen.facts, used=tuple(use for op, use in uses.items() if op not in dead))
 
+    def told_back(self, uses: Mapping[OpId, TicketId]) -> frozenset[OpId]:
+        """Those of these uses that the cache has."""
+        found: set[OpId] = set()
+        if self._cache is None:
+            return frozenset()
+        try:
+            with self._cache.engine.begin() as connection:
+                for ticket in set(uses.values()):
+                    found.update(cached.use.op for cached in hub_cache.uses(connection, ticket))
+        except DBAPIError as error:
+            self._lose_cache(error)
+            return frozenset()
+        return frozenset(found & uses.keys())
+
     def _by_code(self, coded: Coded) -> Seen:
         row, uses = self._row(coded.ticket.ticket_id)
         if row is not None:
@@ -248,6 +262,7 @@ def _facts_of_row(row: CachedTicket, uses: Iterable[CachedUse]) -> TicketFacts:
         expires=datetime.fromtimestamp(row.expires, UTC),
         language=row.language,
         used=_live(uses),
+        withdrawn=row.withdrawn,
     )
 
 

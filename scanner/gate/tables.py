@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Engine, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from sync.schema import Owned, bring_up, run_sql
+
 metadata = MetaData()
 
 pending = Table(
@@ -39,6 +41,7 @@ pending = Table(
 )
 Index("pending_by_ticket", pending.c.ticket)
 Index("pending_open", pending.c.at, sqlite_where=text("chained = 0"))
+Index("pending_by_settled", pending.c.settled_at)
 
 scan_number = Table(
     "scan_number",
@@ -49,7 +52,10 @@ scan_number = Table(
 )
 
 
+OWNED = Owned("gate", metadata, steps=(run_sql("CREATE INDEX pending_by_settled ON pending (settled_at)"),))
+
+
 def create(engine: Engine) -> None:
-    """Make what is missing. One durable transaction; harmless when all is there."""
+    """Make or migrate. One durable transaction; harmless when all is there. Raises NewerFile."""
     with engine.begin() as connection:
-        metadata.create_all(connection)
+        bring_up(connection, OWNED)

@@ -45,6 +45,7 @@ _REFUSALS: Final[Mapping[Reason, Shape]] = {
     Reason.UNKNOWN: Shape.QUESTION,
     Reason.NO_ANSWER: Shape.QUESTION,
     Reason.NOT_INSIDE: Shape.QUESTION,
+    Reason.DATA_OLD: Shape.QUESTION,
     Reason.FORGED: Shape.SHIELD,
 }
 

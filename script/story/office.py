@@ -44,6 +44,11 @@ class Office:
             raise StoryError("the office's page says no figure of admissions")
         return int(found[1].replace(",", ""))
 
+    def heard(self, label: str) -> bool:
+        """Whether the page's list of devices has heard of this one."""
+        row = re.search(rf"<td><b>{re.escape(label)}</b></td>.*?</tr>", self.today(), re.S)
+        return row is not None and "—" not in row[0]
+
     def cancel(self, ticket: str, *, reason: str) -> None:
         """Cancel a ticket by its page's own form."""
         page = self._get(f"/tickets/{ticket}")
@@ -58,6 +63,28 @@ class Office:
         )
         if answer.status_code != 200:
             raise StoryError(f"the ticket could not be cancelled: {answer.status_code}")
+
+    def open_slot(self, product: str, *, starts: str, minutes: int, capacity: int) -> None:
+        """Open a slot today by the form of the stock's page; `starts` such as 14:30, in the venue's time."""
+        token = re.search(r'name="csrf" value="([^"]+)"', self._get("/stock"))
+        if token is None:
+            raise StoryError("the page of stock has no form")
+        form = {"product": product, "starts": starts, "minutes": minutes, "capacity": capacity}
+        answer = self._session.post(
+            f"{self._url}/stock", data={"csrf": token[1], **form}, headers={"Origin": self._url}, timeout=TIMEOUT_S
+        )
+        if answer.status_code != 200:
+            raise StoryError(f"the slot could not be opened: {answer.status_code}")
+
+    def slot(self, name: str) -> tuple[int, int, int]:
+        """(stock, sold, oversold) of a slot, as the page says it."""
+        found = re.search(
+            rf'data-slot="{re.escape(name)}" data-stock="(\d+)" data-sold="(\d+)" data-oversold="(\d+)"',
+            self._get("/stock"),
+        )
+        if found is None:
+            raise StoryError(f"the office does not list the slot {name}")
+        return int(found[1]), int(found[2]), int(found[3])
 
     def picture(self, path: Path, *, target: Path, width: int = 1440, height: int = 1000) -> None:
         """Draw the page at `path` by Chromium: fetched with this session, shown from a file, since a picture has none."""

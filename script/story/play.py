@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,8 @@ KIOSK = Placed(left=0, top=0, width=1080, height=1920)
 GATE = Placed(left=1080, top=0, width=720, height=1280)
 FIRST_SALE = 13
 CANCEL_S_MAX = 2.0
+SMALL, ATHLETICS_ADULT = 4, 20
+"""The small slot's places; the variant sold of it."""
 
 
 class Story:
@@ -55,6 +59,8 @@ class Story:
         self._office: Office | None = None
         self._codes: dict[Path, str] = {}
         self._admitted = 0
+        self._second_opens: threading.Thread | None = None
+        self._second_failed: Exception | None = None
 
     def play(self) -> bool:
         """All steps; True when each went as expected."""
@@ -92,6 +98,17 @@ class Story:
             step("the line is back", "the hub shows both sales and 5 admissions", self.mend_line)
             step("a ticket cancelled at the hub", "refuse cancelled within 2 s", self.cancel)
             step("the money adds up", "terminal 9516, hub 9516", self.money)
+            step(
+                "a second kiosk opens, and a small slot",
+                "4 places, 2 held by each kiosk",
+                self.open_small_slot,
+            )
+            step(
+                "both sell it with the line cut, until it is gone",
+                "2 and 2 sold, the next guest is told at each: sold out",
+                self.sell_small_slot,
+            )
+            step("the line is back: sold out exactly", "4 of 4 sold, 0 oversold", self.mend_small_slot)
         finally:
             self.close()
         return self.report.ok
@@ -137,7 +154,20 @@ class Story:
         self._until(self._gate_knows_the_venue, "the gate has the catalogue and the kiosk's key")
         self.shoot("attract")
         self.shoot("gate-ready", GATE)
+        self._second_opens = threading.Thread(target=self._open_second_kiosk, name="second kiosk")
+        self._second_opens.start()
         return "attract on the kiosk, ready at the gate"
+
+    def _open_second_kiosk(self) -> None:
+        """While the first guest chooses: its programs take their time to start, and nobody needs it yet."""
+        try:
+            self.second_kiosk = self.venue.open_second_kiosk("K3")
+        except Exception as error:  # noqa: BLE001 said by the step that needs it
+            self._second_failed = error
+
+    def _second_is_open(self) -> None:
+        if self._second_opens is not None:
+            self._second_opens.join(60)
 
     def first_sale(self) -> str:
         touch, screen = self.pointer.touch, self.pointer.wait_screen
@@ -206,6 +236,7 @@ class Story:
 
     def cut_line(self) -> str:
         assert self.venue.line is not None
+        self._second_is_open()
         self.venue.line.cut()
         before = self._office_is().admitted()
         time.sleep(1.0)
@@ -277,6 +308,74 @@ class Story:
         shown = f"{self._charged_minor():,}" in page
         return f"terminal {self._charged_minor()}, hub {self._charged_minor() if shown else 'says otherwise'}"
 
+    def open_small_slot(self) -> str:
+        """It starts in two minutes, whatever time it is: then it is the first on the kiosk's screen."""
+        self._second_is_open()
+        if self._second_failed is not None:
+            raise self._second_failed
+        self._until(lambda: self._office_is().heard("K3"), "the hub has heard of the second kiosk")
+        starts = self._local(datetime.now(UTC) + timedelta(minutes=2))
+        self._office_is().open_slot("athletics", starts=f"{starts:%H:%M}", minutes=60, capacity=SMALL)
+        self.small = f"athletics-{starts:%Y-%m-%d}-{starts:%H%M}"
+        while self.second_kiosk.wait_line("stock", timeout_s=20)["slot"] != self.small:
+            pass
+        held = [self._wait_held(state) for state in ("kiosk-state", "kiosk-K3-state")]
+        return f"{sum(held)} places, {' and '.join(map(str, sorted(set(held))))} held by each kiosk"
+
+    def sell_small_slot(self) -> str:
+        """K2 by its screen, two at once; K3 one by one, by the program in place of its screen."""
+        assert self.venue.line is not None
+        self.venue.line.cut()
+        self.second_kiosk.tell({"buy": self.small, "count": 1})
+        touch, screen = self.pointer.touch, self.pointer.wait_screen
+        self._until(lambda: self.pointer.shown()["screen"] == "attract", "the kiosk is free", timeout_s=60)
+        touch("language.ja")
+        touch("product.athletics")
+        touch(f"slot.{self.small}")
+        touch(f"plus.{ATHLETICS_ADULT}")
+        self.shoot("small-slot")
+        touch("next")
+        screen("basket")
+        touch("next")
+        count = len(self.venue.papers())
+        touch("pay.card")
+        screen("take", timeout_s=60)
+        sold = len(self.venue.wait_papers(count + 2)) - count
+        touch("receipt.no")
+        ended = [self._at_second_kiosk()]
+        for _ in range(2):
+            self.second_kiosk.tell({"buy": self.small, "count": 1})
+            ended.append(self._at_second_kiosk())
+        other = ended.count("printed")
+        self._until(lambda: self.pointer.shown()["screen"] == "attract", "the kiosk is free", timeout_s=60)
+        touch("language.ja")
+        touch("product.athletics")
+        screen("slots")
+        key = f"slot.{self.small}"
+        self._until(lambda: key in self.pointer.shown()["targets"], "the slot is still shown")
+        told = not self.pointer.shown()["enabled"].get(key)
+        self.shoot("small-slot-sold-out")
+        touch("start_over")
+        said = (
+            "the next guest is told at each: sold out"
+            if told and ended[-1] == "refused"
+            else "the next guest could buy"
+        )
+        return f"{sold} and {other} sold, {said}"
+
+    def _at_second_kiosk(self) -> str:
+        """How its guest's visit ended."""
+        return str(self.second_kiosk.wait_line("ended", timeout_s=30)["how"])
+
+    def mend_small_slot(self) -> str:
+        assert self.venue.line is not None
+        self.venue.line.mend()
+        office = self._office_is()
+        self._until(lambda: office.slot(self.small)[1] >= SMALL, "all sales are there", timeout_s=20)
+        stock, sold, oversold = office.slot(self.small)
+        office.picture(Path("/stock"), target=self.out / "screens" / "office-stock.png")
+        return f"{sold} of {stock} sold, {oversold} oversold"
+
     # --- hands and eyes
 
     def hold_up(self, paper: Path) -> str:
@@ -310,6 +409,7 @@ class Story:
 
     def close(self) -> None:
         """Stop everything, then put what it left where the reader of `--out` looks for it."""
+        self._second_is_open()
         if self._staff is not None:
             self._staff.close()
         self.venue.close()
@@ -327,6 +427,23 @@ class Story:
             if time.monotonic() > deadline:
                 raise StoryError(f"not so after {timeout_s:.0f} s: {what}")
             time.sleep(0.03)
+
+    def _wait_held(self, state: str) -> int:
+        """What a kiosk holds of the small slot, once it holds some."""
+
+        def held() -> int:
+            with reading(open_engine(self._work / state / "journal.db")) as connection:
+                leases = granted.slot_leases(connection)
+            return sum(lease.quantity for lease in leases if lease.slot.slot == self.small)
+
+        self._until(lambda: held() > 0, f"{state} holds some of it", timeout_s=15)
+        return held()
+
+    def _local(self, at: datetime) -> datetime:
+        with reading(open_engine(self._work / "kiosk-state" / "journal.db")) as connection:
+            catalogue = granted.catalogue(connection)
+        assert catalogue is not None
+        return catalogue.venue.day.local(at)
 
     def _office_is(self) -> Office:
         assert self._office is not None

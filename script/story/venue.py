@@ -117,6 +117,57 @@ class Venue:
         self.start_daemon("kiosk", "printer", "printer").wait_ready()
         self.start_daemon("kiosk", "kiosk", "kiosk").wait_ready()
 
+    def open_second_kiosk(self, label: str) -> Program:
+        """Another kiosk of real parts, sold at by a program instead of fingers: enrolled by a link of its own, with its own terminal and
+        printer. The program that sells; it has said "open".
+        """
+        listen = ["--listen", "127.0.0.1:0"]
+        paper, ledger = self.directory / f"paper-{label}", self.directory / f"terminal-ledger-{label}.jsonl"
+        terminal = self._start(
+            f"terminal-{label}",
+            ["config", "emulate", "terminal", *listen, "--ledger", str(ledger), "--pause-ms", "20", "--host-ms", "20"],
+        )
+        printer = self._start(
+            f"printer-device-{label}",
+            ["config", "emulate", "printer", *listen, "--out", str(paper), "--speed", "0"],
+        )
+        database = f"sqlite:///{self.directory / 'hub.db'}"
+        made = run(
+            [
+                *("config", "hub", "link", "--role", "kiosk", "--label", label),
+                *("--database", database, "--url", self.device_url),
+            ]
+        )
+        if made.returncode != 0:
+            raise StoryError(f"no link for {label}: {made.stderr.strip()}")
+        link, name = json.loads(made.stdout)["link"], f"kiosk-{label}"
+        done = run(["config", "enrol", link, "--state", str(self.directory / f"{name}-state")])
+        if done.returncode != 0:
+            raise StoryError(done.stderr.strip())
+        wires = {program.name: program.wait_line("listening")["port"] for program in (terminal, printer)}
+        run_dir = self.directory / f"{name}-run"
+        self._configure(
+            name,
+            {
+                "printer": {
+                    "link": "tcp",
+                    "address": f"127.0.0.1:{wires[printer.name]}",
+                    "progress_doorbells": [str(run_dir / "kiosk.bell")],
+                },
+                "kiosk": {
+                    "terminal_address": f"tcp://127.0.0.1:{wires[terminal.name]}",
+                    "terminal_password": 123456,
+                },
+            },
+            ["sync", "printer", "kiosk"],
+        )
+        together = [self.start_daemon(name, "sync", "sync"), self.start_daemon(name, "printer", "printer")]
+        seller = self._start(f"{name}-seller", ["script.story.seller", str(run_dir / "kiosk.json")])
+        for program in together:
+            program.wait_ready()
+        seller.wait_line("open")
+        return seller
+
     def open_gate(self) -> None:
         left, top, width, height = self.gate_at.left, self.gate_at.top, self.gate_at.width, self.gate_at.height
         self._configure(

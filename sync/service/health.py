@@ -41,6 +41,9 @@ class Health:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+_COLUMNS = ["part", "state", "since", "at", "stops", "facts"]
+
+
 class Board:
     """The rows of one device. Any process may open it; each writes its own parts only."""
 
@@ -49,6 +52,9 @@ class Board:
         self._db = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
+        columns = [row[1] for row in self._db.execute("PRAGMA table_info(health)")]
+        if columns and columns != _COLUMNS:
+            self._db.execute("DROP TABLE health")  # of another version: everyone says again how it is within seconds
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS health (part TEXT PRIMARY KEY, state TEXT NOT NULL, since TEXT NOT NULL,"
             " at TEXT NOT NULL, stops TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID"

@@ -85,6 +85,14 @@ def test_the_help_is_a_table_of_contents_and_comes_at_once() -> None:
     assert all(len(row) <= 80 for row in done.stdout.splitlines())
 
 
+def _below(command: Any) -> set[str]:
+    """The commands of a group, and of the groups in it."""
+    found: set[str] = set()
+    for name, part in getattr(command, "commands", {}).items():
+        found |= {f"{name} {deeper}" for deeper in _below(part)} or {name}
+    return found
+
+
 def test_every_command_in_the_contents_is_there_and_none_is_left_out() -> None:
     from typer.main import get_command
 
@@ -92,8 +100,7 @@ def test_every_command_in_the_contents_is_there_and_none_is_left_out() -> None:
 
     there = set()
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        below = getattr(command, "commands", {})
-        there |= {f"{name} {part}" for part in below} or {name}
+        there |= {f"{name} {part}" for part in _below(command)} or {name}
     listed = {name for section in CONTENTS.values() for name in section}
     assert listed == there - {"emulate"} | {"emulate printer", "emulate terminal"}
     for name in listed:

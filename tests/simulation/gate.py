@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from scanner.gate.answer import Answer
 from scanner.gate.errors import JournalDamaged
 from scanner.gate.lane import Lane
@@ -11,6 +13,7 @@ from scanner.gate.store import Store
 from sync.claim import ClaimMessage
 from sync.errors import HubRefused, HubUnreachable
 from sync.operation import ReleaseReason
+from sync.protocol import ReleaseMessage
 from tests.simulation.device import Site
 from tests.simulation.outside import Line
 from tests.simulation.witness import Green, Paper, Witness
@@ -34,6 +37,10 @@ class _Arbiter:
         except (HubUnreachable, HubRefused):
             return None
         return answer
+
+    def give_back(self, release: ReleaseMessage) -> None:
+        with suppress(HubUnreachable, HubRefused):
+            self._line.release(release)
 
 
 class LaneProcess(Process):

@@ -290,17 +290,21 @@ def _stock_adds_up(books: Books) -> Iterator[str]:
         if line.slot is not None and row.state == "paid":
             sold[line.slot, row.device] += line.count
     for slot in books.slots:
-        leased = sum(row.quantity for row in books.leases if row.slot == slot.slot)
         at_risk = sum(name.startswith(f"{slot.slot} ") for name in books.witness.at_risk)
-        if leased != slot.leased or leased > slot.capacity:
-            yield f"slot {slot.slot}: {leased} lent, {slot.leased} booked as lent, of {slot.capacity}"
         total = sum(count for (name, _), count in sold.items() if name == slot.slot)
+        leased = 0
         if total > slot.capacity + at_risk:
             yield f"slot {slot.slot}: {total} sold of {slot.capacity} ({at_risk} at risk)"
         for device, label in books.labels.items():
-            lent = sum(row.quantity for row in books.leases if (row.slot, row.device) == (slot.slot, device))
+            mine = [row for row in books.leases if (row.slot, row.device) == (slot.slot, device)]
+            lent = sum(row.quantity - row.returned for row in mine)
+            leased += max(0, lent - sold[slot.slot, device])
             if sold[slot.slot, device] > lent + at_risk:
                 yield f"slot {slot.slot}: {label} sold {sold[slot.slot, device]} of the {lent} it was lent"
+        drawers = (slot.leased, slot.sold, slot.free, slot.at_risk)
+        beyond = max(0, leased + total - slot.capacity)
+        if drawers != (leased, total, slot.capacity + beyond - leased - total, 0) or beyond > at_risk:
+            yield f"slot {slot.slot}: booked {drawers}; {leased} leased unsold and {total} sold of {slot.capacity} ({at_risk} at risk)"
     for site in books.venue.kiosks:
         if site.label not in books.witness.shut_out:
             yield from _kiosk_stock(books, site, sold)

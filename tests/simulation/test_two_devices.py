@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from hub import tables
 from hub.node import HubNode
-from hub.services import ledger
+from hub.services import ledger, reckoning
 from sync import cache as cache_file
 from sync import granted
 from sync.cache import Cache
@@ -332,10 +332,9 @@ def _the_ledger_is_what_was_admitted(connection: Any, journals: list[list[str]])
 
 def _leases_stay_within_stock(connection: Any) -> None:
     for row in connection.execute(select(tables.slot)):
-        lent = connection.scalar(
-            select(func.coalesce(func.sum(tables.lease.c.quantity), 0)).where(tables.lease.c.slot == row.slot)
-        )
-        assert lent == row.leased <= row.capacity
+        stand = reckoning.reckon(connection, row)
+        assert (row.leased, row.sold, row.free, row.at_risk) == (stand.leased, stand.sold, stand.free, stand.at_risk)
+        assert stand.beyond == 0
 
 
 def _conflicts_anew(connection: Any) -> tuple[Any, ...]:

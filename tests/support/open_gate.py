@@ -20,6 +20,7 @@ from sync.cache import Cache
 from sync.claim import ClaimMessage
 from sync.journal import Journal
 from sync.operation import Operation, UnknownKind, from_body
+from sync.protocol import ReleaseMessage
 from tests.support.gate_device import GateDevice, signed
 from tickets.admission import Denied, Direction, Granted
 from tickets.ids import OpId
@@ -35,6 +36,10 @@ class PlayedArbiter:
     asked: list[ClaimMessage] = field(default_factory=list)
     looks: Callable[[ClaimMessage], None] = lambda _: None
     given: dict[str, Granted | Denied] = field(default_factory=dict)
+    given_back: list[ReleaseMessage] = field(default_factory=list)
+
+    def give_back(self, release: ReleaseMessage) -> None:
+        self.given_back.append(release)
 
     def ask(self, claim: ClaimMessage) -> Granted | Denied | None:
         self.asked.append(claim)

@@ -55,7 +55,7 @@ class Venue:
                 random_bytes=os.urandom,
             )
 
-        return ClaimClient(connect, deadline_ms=deadline_ms)
+        return ClaimClient(lambda: [connect()], deadline_ms=deadline_ms)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def venue(tmp_path: Path) -> Iterator[Venue]:
 
 def claim(code: str, *, op: bytes | None = None) -> ClaimMessage:
     ticket = parse(code).ticket.ticket_id
-    return ClaimMessage((op or os.urandom(16)).hex(), Passage.ENTRY, ticket.hex(), code, 1, "", "A", 0)
+    return ClaimMessage((op or os.urandom(16)).hex(), Passage.ENTRY, ticket.hex(), code, 1, "", "A", 1)
 
 
 def test_the_arbiter_grants_once_and_says_the_same_again(venue: Venue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import threading
@@ -46,18 +47,26 @@ def rows(gate: GateProcess) -> list[Any]:
 
 @pytest.fixture
 def silent_arbiter() -> Iterator[tuple[str, threading.Event]]:
-    """A listener that takes every claim and answers none; the event says that one has arrived."""
+    """Somebody who says that he rules, takes every claim and answers none; the event says that one has arrived."""
     listener = socket.create_server(("127.0.0.1", 0))
     arrived = threading.Event()
     kept: list[socket.socket] = []
+
+    def answer(peer: socket.socket) -> None:
+        body = b'{"protocol":1,"epoch":1,"rules":true}'
+        with contextlib.suppress(OSError):
+            while head := peer.recv(65536):
+                if head.startswith(b"POST"):
+                    arrived.set()
+                else:
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     def serve() -> None:
         while True:
             try:
                 peer, _ = listener.accept()
                 kept.append(peer)
-                if peer.recv(1):
-                    arrived.set()
+                threading.Thread(target=answer, args=(peer,), daemon=True).start()
             except OSError:
                 return
 

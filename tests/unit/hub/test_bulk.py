@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import DBAPIError
 
 from hub import tables
 from hub.database import open_database
+from hub.errors import HubError
 from hub.node import HubNode
-from hub.services import bulk, ledger, venue
+from hub.services import bulk, ledger, restore, venue, withdrawals
 from sync.chain import ZERO_HASH, Segment, cut
 from sync.claim import ClaimMessage
 from sync.operation import (
@@ -43,7 +44,9 @@ from tests.hubkit import Device
 from tests.support import postgres
 from tickets.admission import Passage, Reason
 from tickets.clock import FixedClock
+from tickets.ids import OpId, TicketId
 
+SLOTS = ("athletics-2026-11-23-1400", "athletics-2026-11-23-1500")
 TABLES = [table for name, table in tables.metadata.tables.items() if name not in ("change", "meta")]
 
 
@@ -71,6 +74,7 @@ class Talk:
         self.random, self.kiosk, self.gates = random.Random(seed), kiosk, gates
         self.devices = (kiosk, *gates)
         self.ops: list[str] = ["ab" * 16]
+        self.asked: list[tuple[bytes, SoldTicket, str]] = []
         self.bodies: dict[bytes, list[str]] = {device.identity.device: [] for device in self.devices}
         self.unsold: list[SoldTicket] = []
         self.ends = {device.identity.device: (0, ZERO_HASH) for device in self.devices}
@@ -106,7 +110,10 @@ class Talk:
         at, choose = device.clock.now_utc().isoformat(), self.random
         match choose.randrange(12):
             case 0 | 1:
-                sale = self.kiosk.sale(count=choose.choice((1, 2)), op=self.op(), uses=choose.choice((0, 1, 2)))
+                slot = choose.choice((None, *SLOTS, "no-such-slot"))
+                sale = self.kiosk.sale(
+                    count=choose.choice((1, 2)), op=self.op(), uses=choose.choice((0, 1, 2)), slot=slot
+                )
                 if choose.random() < 0.3:
                     sale = dataclasses.replace(sale, tickets=(self.ticket(), *sale.tickets[1:]))
                 if choose.random() < 0.1:
@@ -127,14 +134,16 @@ class Talk:
                 kind = json.dumps({"op": self.op(), "kind": "weather", "at": at, "sunny": True})
                 return choose.choice((kind, to_body(Incarnation(self.op(), at, "x", Previous(1, 7)))))
             case _:
-                sold = self.ticket()
+                sold = self.random.choice(self.asked)[1] if self.asked and choose.random() < 0.3 else self.ticket()
                 code = self.kiosk.code_of(sold) if choose.random() < 0.5 else None
                 return to_body(
                     device.admission(
                         sold.ticket,
                         code="T1:X" if code and choose.random() < 0.1 else code,
-                        op=self.op(),
+                        op=self.claimed_by(device, sold) if choose.random() < 0.5 else self.op(),
                         units=choose.choice((0, 1, 1, 2, 100_000)),
+                        epoch=choose.choice((None, 1, 2)),
+                        interrupted=choose.random() < 0.1,
                         window=choose.choice(("", "", "2026-11-23")),
                         mode=choose.choice((Mode.POLICY, Mode.CONFIRMED)),
                         passage=choose.choice(tuple(Passage)),
@@ -168,7 +177,29 @@ class Talk:
 
     def claim(self) -> tuple[Device, ClaimMessage]:
         gate, sold = self.random.choice(self.gates), self.ticket()
-        return gate, gate.claim(sold.ticket, code=self.kiosk.code_of(sold), op=self.op())
+        op = self.op()
+        self.asked.append((gate.identity.device, sold, op))
+        return gate, gate.claim(sold.ticket, code=self.kiosk.code_of(sold), op=op)
+
+    def claimed_by(self, device: Device, sold: SoldTicket) -> str:
+        """The op under which this gate has claimed this ticket; a fresh one where it has not."""
+        ops = [op for who, what, op in self.asked if (who, what) == (device.identity.device, sold)]
+        return self.random.choice(ops) if ops else self.op()
+
+    def withdraw(self, nodes: tuple[HubNode, ...]) -> None:
+        """A part of a ticket, or all of it, is taken by the office, at each hub; where it cannot be, at none."""
+        op, ticket = OpId(bytes.fromhex(self.op())), TicketId(bytes.fromhex(self.ticket().ticket))
+        kind, units = self.random.choice(tuple(withdrawals.Kind)), self.random.choice((None, 1))
+        told = []
+        for node in nodes:
+            try:
+                with node.write() as connection:
+                    now = node.clock.now_utc()
+                    given = {"units": units, "by": "x", "reason": "y", "epoch": 1, "now": now}
+                    told.append(repr(withdrawals.withdraw(connection, op, ticket, kind, **given)))
+            except HubError as error:
+                told.append(repr(error))
+        assert len(set(told)) == 1
 
 
 def place(engine: str, folder: Path, clock: FixedClock) -> tuple[HubNode, HubNode, tuple[Device, ...]]:
@@ -180,10 +211,13 @@ def place(engine: str, folder: Path, clock: FixedClock) -> tuple[HubNode, HubNod
         node = HubNode(open_database(postgres.fresh_url()), key, clock=clock, random_bytes=hubkit.seeded(1))
         with node.write() as connection:
             venue.publish_catalogue(connection, hubkit.VENUE, now=clock.now_utc())
+    hubkit.open_some_slots(node, capacity=5)
     devices = tuple(
         hubkit.make_device(node, folder, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(number))
         for number, (role, label) in enumerate(((Role.KIOSK, "K2"), (Role.GATE, "A"), (Role.GATE, "B")))
     )
+    with node.write() as connection:  # else the copy would be taken for a backup that was put back
+        connection.execute(delete(tables.meta).where(tables.meta.c.key == "feed_home"))
     node.engine.dispose()
     if engine == "sqlite":
         shutil.copy(folder / "hub.db", folder / "judge.db")
@@ -191,7 +225,10 @@ def place(engine: str, folder: Path, clock: FixedClock) -> tuple[HubNode, HubNod
     else:
         name = str(node.engine.url.database)
         url = postgres.server().url(postgres.server().fresh(template=name))
-    judge = HubNode(open_database(url), node.key, clock=clock, random_bytes=hubkit.seeded(9))
+    database = open_database(url)
+    with database.begin() as connection:  # else it takes itself for a restored one, which it is
+        connection.execute(delete(tables.meta).where(tables.meta.c.key == restore.HOME))
+    judge = HubNode(database, node.key, clock=clock, random_bytes=hubkit.seeded(9))
     return node, judge, devices
 
 
@@ -219,6 +256,8 @@ def test_bulk_and_one_by_one_are_the_same(
             gate, claim = talk.claim()
             answers = [each.claim(claim, sender=gate.known) for each in (node, judge)]
             assert answers[0] == answers[1]
+        if talk.random.random() < 0.3:
+            talk.withdraw((node, judge))
         device, segment = talk.segment()
         monkeypatch.setattr(bulk, "take", counted)
         here = node.operations(segment, sender=device.known)
@@ -230,6 +269,8 @@ def test_bulk_and_one_by_one_are_the_same(
     for name, rows in mine.items():
         assert rows == theirs[name], name
     assert seen == set(Status), "every answer has been given"
+    with node.read() as connection:
+        assert connection.scalar(select(tables.slot.c.sold).where(tables.slot.c.slot == SLOTS[0])), "stock was sold"
     assert 0 < len(slow) < len(mine["operation"]) * 0.9, "both ways were walked"
     for each in (node, judge):
         each.engine.dispose()

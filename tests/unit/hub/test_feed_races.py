@@ -17,7 +17,7 @@ from hub.database import run, sqlstate
 from hub.node import HubNode
 from hub.services import feed, housekeeping
 from hub.web.across import AcrossWorkers
-from sync.protocol import Cursor
+from sync.protocol import Cursor, has_reached
 from tests import hubkit
 from tickets.clock import FixedClock
 
@@ -221,3 +221,30 @@ def test_a_word_wakes_the_other_worker_soon(node: HubNode) -> None:
     finally:
         here.stop()
         there.stop()
+
+
+def test_what_stands_after_an_upload_is_reached_by_nobody_before_its_rows(node: HubNode) -> None:
+    """The write checkpoint: a device lays its own rows over its cache until the feed has brought them. A cursor of where the feed is
+    settled, taken inside the upload, lies before its rows.
+    """
+    older, op = os.urandom(16), os.urandom(16)
+    with node.engine.connect() as slow:
+        slow.begin()
+        put_used(slow, older)
+        with node.engine.connect() as mine:
+            mine.begin()
+            put_used(mine, op)
+            mark, here = feed.cursor_after_mine(mine), feed.cursor_here(mine)
+            assert has_reached(here, here)
+            assert not has_reached(here, mark)
+            assert not has_reached(ops_after(node, None)[1], mark)
+            mine.commit()
+        found, cursor = ops_after(node, None)
+        assert op.hex() not in found, "an older transaction holds the feed back"
+        assert not has_reached(cursor, mark)
+        slow.commit()
+    found, cursor = ops_after(node, None)
+    assert {op.hex(), older.hex()} <= found
+    assert has_reached(cursor, mark)
+    pages = node.changes(None, rows_max=1)
+    assert not has_reached(pages.cursor, mark), "half of the way is not there"

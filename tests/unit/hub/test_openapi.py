@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from starlette.routing import Route
@@ -16,12 +17,15 @@ from hub.node import HubNode
 from hub.web import openapi
 from hub.web.access import FromDevice, Who, access_of
 from hub.web.app import create_app
+from sync import snapshot
 from sync.claim import ClaimMessage, answer_to_row
 from sync.operation import ReleaseReason
 from sync.protocol import (
     Acknowledged,
     Answer,
+    Answers,
     BlockGrant,
+    CertificateAnswer,
     Enrolled,
     EnrolRequest,
     Head,
@@ -35,6 +39,7 @@ from sync.protocol import (
     ReleaseMessage,
     SignedText,
     SlotGrant,
+    SlotWish,
     Status,
     TableRows,
     Telemetry,
@@ -42,10 +47,13 @@ from sync.protocol import (
     heads_to_row,
     segment_to_row,
 )
+from sync.snapshot import Manifest, NoSnapshot, SignedManifest
 from sync.state import Role
 from tests.hubkit import Device
 from tickets.admission import Denied, Granted, Passage, Reason, Use
+from tickets.ids import DeviceId
 
+WISH = SlotWish("s", 10, {"hub": 20}, {"hub": 3}, urgent=True)
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 DOCUMENT = json.loads(json.dumps(openapi.document()))
 
@@ -94,9 +102,24 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
         Draft202012Validator.check_schema(schema)
 
 
+MANIFEST = Manifest(
+    schema=2,
+    cursor="c",
+    size=10,
+    sha256="0a" * 32,
+    content_size=20,
+    content_sha256="0b" * 32,
+    url=snapshot.file_path("0a" * 32),
+    built_at=NOW,
+    tickets=1,
+    uses=0,
+)
 MESSAGES: list[tuple[str, Any]] = [
     ("Problem", Problem("chain_gap", "operations are missing", 7).to_row()),
     ("Problem", Problem("busy", "later").to_row()),
+    ("Problem", Problem("epoch", "another arbiter rules", epoch=3).to_row()),
+    ("Reign", {"protocol": 1, "epoch": 2, "rules": False}),
+    ("Rejoined", {"protocol": 1, "known_seq": 17}),
     (
         "EnrolRequest",
         EnrolRequest("t", b"d" * 16, b"i" * 32, b"s" * 32, "kaisatsu", b"p" * 64).to_row(),  # type: ignore[arg-type]
@@ -115,6 +138,7 @@ MESSAGES: list[tuple[str, Any]] = [
         Page("c", False, (TableRows("ticket", ("ticket", "uses"), (("00" * 10, 1),), ("11" * 10,)),), NOW).to_row(),
     ),
     ("Answers", answers_to_row((Answer(b"o" * 16, Status.CONFLICT, "already_used"),))),  # type: ignore[arg-type]
+    ("Answers", answers_to_row(Answers.of((Answer(b"o" * 16, Status.ACCEPTED),), cursor="c"))),  # type: ignore[arg-type]
     ("Claim", json.loads(ClaimMessage("0a" * 16, Passage.ENTRY, "0b" * 10, "T1:X", 1, "", "A", 1).to_json())),
     ("Claim", json.loads(ClaimMessage("0a" * 16, Passage.EXIT, "0b" * 10, None, 0, "2026-11-23", "A", 1).to_json())),
     ("ClaimAnswer", answer_to_row("0a" * 16, Granted(epoch=1, left=None), epoch=1)),
@@ -128,13 +152,13 @@ MESSAGES: list[tuple[str, Any]] = [
         ),
     ),
     ("Release", ReleaseMessage(b"o" * 16, b"f" * 16, ReleaseReason.NOT_PASSED, "A", NOW).to_row()),  # type: ignore[arg-type]
-    ("LeaseRequest", LeaseRequest(1, (("s", 10),), ((6, 3), (8, 0))).to_row()),
+    ("LeaseRequest", LeaseRequest(1, (WISH,), ((6, 3), (8, 0)), (DeviceId(b"m" * 16),)).to_row()),
+    ("CertificateAnswer", CertificateAnswer("{}", b"s" * 64).to_row()),
+    ("Rejoin", Rejoin(2, 7, (WISH,), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9))).to_row()),
     (
         "LeaseRequest",
         LeaseRequest(1, (), ()).to_row() | {"relayed": OnBehalf(b"d" * 16, NOW).to_row()},  # type: ignore[arg-type]
     ),
-    ("Rejoin", Rejoin(1, 7, (("s", 10),), (BlockGrant(6, 1, 99, NOW),)).to_row()),
-    ("Known", {"protocol": 1, "known_seq": 7}),
     ("Heads", heads_to_row((Head(1, 7, b"h" * 32),))),
     (
         "Page",
@@ -150,6 +174,9 @@ MESSAGES: list[tuple[str, Any]] = [
         "LeaseAnswer",
         LeaseAnswer((SlotGrant("s", 10, 3),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9)), NOW).to_row(),
     ),
+    ("SnapshotAnswer", snapshot.answer_to_row(SignedManifest.sign(MANIFEST, Ed25519PrivateKey.generate()))),
+    ("SnapshotAnswer", snapshot.answer_to_row(NoSnapshot.BUILDING)),
+    ("SnapshotManifest", json.loads(MANIFEST.to_text())),
     (
         "Telemetry",
         Telemetry(
@@ -180,7 +207,7 @@ def test_a_real_segment_fits(kiosk: Device) -> None:
 
 
 def test_every_schema_is_tried() -> None:
-    tried = {name for name, _ in MESSAGES} | {"Segment", "Done"}
+    tried = {name for name, _ in MESSAGES} | {"Segment", "Done", "SlotWish", "Block"}
     assert tried == set(DOCUMENT["components"]["schemas"])
 
 

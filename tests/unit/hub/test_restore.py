@@ -23,7 +23,7 @@ from sync import granted
 from sync.download import Downloader
 from sync.errors import HubRefused
 from sync.leasing import LeaseKeeper
-from sync.protocol import LeaseRequest, Telemetry
+from sync.protocol import HUB, LeaseRequest, SlotWish, Telemetry
 from sync.rejoin import holdings, rejoin
 from sync.state import Role
 from sync.upload import Uploader
@@ -133,12 +133,16 @@ def test_a_restored_hub_is_told_what_it_lost_and_hands_out_nothing_twice(
 
     for device in (kiosk, other):  # nobody is lent anything, and each has to say first what it holds
         with pytest.raises(HubRefused) as caught:
-            device.hub.lease(LeaseRequest(device.journal.incarnation, slots=((slot, 10),), blocks=((6, 1),)))
+            device.hub.lease(
+                LeaseRequest(device.journal.incarnation, slots=(SlotWish(slot, more=10),), blocks=((6, 1),))
+            )
         assert caught.value.error == "unreported"
     with pytest.raises(HubRefused):
         gate.hub.telemetry(Telemetry(at=gate.clock.now_utc(), software="x", unsent=0))
     assert rejoin(other.journal, other.hub) == 0
-    waiting = other.hub.lease(LeaseRequest(other.journal.incarnation, slots=((slot, 10),), blocks=((6, 1), (8, 1))))
+    waiting = other.hub.lease(
+        LeaseRequest(other.journal.incarnation, slots=(SlotWish(slot, more=10),), blocks=((6, 1), (8, 1)))
+    )
     assert [grant.quantity for grant in waiting.slots] == [0], "K2 has not said yet what it holds"
     assert waiting.blocks == ()
     with restored.read() as connection:
@@ -152,7 +156,9 @@ def test_a_restored_hub_is_told_what_it_lost_and_hands_out_nothing_twice(
         assert "feed_gone" in pull(device)
         assert pull(device) == []
 
-    lent = other.hub.lease(LeaseRequest(other.journal.incarnation, slots=((slot, 10),), blocks=((6, 1), (8, 1))))
+    lent = other.hub.lease(
+        LeaseRequest(other.journal.incarnation, slots=(SlotWish(slot, more=10),), blocks=((6, 1), (8, 1)))
+    )
     assert [grant.quantity for grant in lent.slots] == [5], "15 less the 10 that were lent after the backup"
     for block in lent.blocks:
         numbers = range(block.first, block.last + 1)
@@ -161,7 +167,7 @@ def test_a_restored_hub_is_told_what_it_lost_and_hands_out_nothing_twice(
     assert short_blocks(kiosk) == blocks
     with restored.read() as connection:
         row = connection.execute(select(tables.slot).where(tables.slot.c.slot == slot)).one()
-        assert row.leased == 15 == row.capacity
+        assert (row.leased, row.sold, row.free, row.capacity) == (14, 1, 0, 15)
         said = connection.scalars(select(tables.trouble.c.detail).where(tables.trouble.c.kind == "restored")).all()
     assert any("operations 1.3 to 4 were lost here" in line for line in said), said
     restored.engine.dispose()
@@ -204,7 +210,9 @@ def test_more_lent_than_there_is_is_told(node: HubNode, kiosk: Device) -> None:
     pull(kiosk)
     keep(kiosk).step()
     held = holdings(kiosk.journal)
-    kiosk.hub.rejoin(dataclasses.replace(held, slots=tuple((name, 25) for name, _ in held.slots)))
+    kiosk.hub.rejoin(
+        dataclasses.replace(held, slots=tuple(dataclasses.replace(said, lent={HUB: 25}) for said in held.slots))
+    )
     with node.read() as connection:
         assert "oversold" in connection.scalars(select(tables.trouble.c.kind)).all()
 

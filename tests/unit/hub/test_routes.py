@@ -60,7 +60,14 @@ def _flat(found: list[object]) -> Iterator[object]:
 
 
 def path_of(route: Route) -> str:
-    filled = {"language": "ja", "ticket": "00" * 10, "op": "00" * 16}
+    filled = {
+        "language": "ja",
+        "ticket": "00" * 10,
+        "op": "00" * 16,
+        "sha256": "00" * 32,
+        "slot": "a-slot",
+        "device": "00" * 16,
+    }
     return re.sub(r"\{(\w+)\}", lambda found: filled.get(found[1], found[0]), route.path)
 
 
@@ -108,7 +115,7 @@ def test_every_device_route_refuses_everyone_but_its_devices(
     client: TestClient, kiosk: Device, gate: Device, gate_b: Device, node: HubNode, session: tuple[str, str]
 ) -> None:
     found = calls(client, Who.DEVICE)
-    assert len(found) == 8
+    assert len(found) == 12
     node.revoke(gate_b.identity.device)
     for method, path, route in found:
         body = b"" if method == "GET" else b"{}"
@@ -142,10 +149,10 @@ def test_every_device_route_refuses_everyone_but_its_devices(
         for device in (kiosk, gate):
             code, error = status(signed(device, method, path, body))
             if device.identity.role in marker.roles:
-                assert (code, error) in ((200, ""), (400, "message")), (path, code, error)
+                assert (code, error) in ((200, ""), (400, "message"), (404, "snapshot_gone")), (path, code, error)
             else:
                 assert (code, error) == (403, "not_allowed")
-        assert first[0] in (200, 400, 403)
+        assert first[0] in (200, 400, 403, 404)
 
 
 def test_every_office_route_refuses_whoever_is_not_signed_in(
@@ -158,6 +165,11 @@ def test_every_office_route_refuses_whoever_is_not_signed_in(
         "/sign-out",
         f"/tickets/{'00' * 10}",
         f"/tickets/{'00' * 10}/cancel",
+        "/stock",
+        "/stock/a-slot",
+        "/stock/a-slot/capacity",
+        "/stock/a-slot/cancel",
+        f"/stock/a-slot/take-back/{'00' * 16}",
         "/operations",
         f"/operations/{'00' * 16}/settle",
         f"/operations/{'00' * 16}/retry",

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from hub import tables
 from hub.node import HubNode
-from hub.services import stock
+from hub.services import blocks
 from sync import granted
 from sync.leasing import LeaseKeeper
 from sync.protocol import LeaseRequest
@@ -21,7 +21,7 @@ ONE = LeaseRequest(1, (), ((6, 1),))
 
 @pytest.fixture(autouse=True)
 def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stock.POOL, 6, 3_000)
+    monkeypatch.setitem(blocks.POOL, 6, 3_000)
 
 
 def firsts(device: Device, wanted: LeaseRequest = ONE) -> list[int]:
@@ -73,25 +73,25 @@ def test_a_kiosk_leaves_an_old_block_and_begins_anew_in_one_that_came_back(kiosk
         with kiosk.journal.read() as connection:
             return list(connection.scalars(select(granted.short_id_taken.c.number)))
 
-    def blocks() -> tuple[range, ...]:
+    def in_force() -> tuple[range, ...]:
         with kiosk.journal.read() as connection:
             return granted.short_blocks(connection, 6)
 
     with kiosk.journal.write() as connection:
         rows = [{"length": 6, "number": number, "order": "00" * 10} for number in range(100)]
         connection.execute(insert(granted.short_id_taken), rows)
-    assert blocks() == (range(1000),)
+    assert in_force() == (range(1000),)
     kiosk.clock.now += timedelta(days=3)
     keeper.step()
-    assert blocks() == (range(1000, 2000),)
+    assert in_force() == (range(1000, 2000),)
     assert len(taken()) == 100
     for _ in range(12):
         kiosk.clock.now += timedelta(days=1)
         kiosk.clock.elapsed_s += 86_400
         keeper.step()
-        if blocks() == (range(1000),):
+        if in_force() == (range(1000),):
             break
-    assert blocks() == (range(1000),), "it came back"
+    assert in_force() == (range(1000),), "it came back"
     assert taken() == []
 
 

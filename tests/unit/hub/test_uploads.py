@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from sync.chain import ZERO_HASH, Segment, cut
 from sync.errors import HubRefused
 from sync.journal import operation as journal_operation
 from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed, to_body
-from sync.protocol import LeaseRequest, Status
+from sync.protocol import LeaseRequest, SlotWish, Status
 from sync.upload import Uploader
 from tests.hubkit import Device, open_some_slots, seeded
+from tickets.clock import FixedClock
 
 
 def push(device: Device) -> None:
@@ -166,6 +168,32 @@ def test_a_sale_taken_back_doubts_and_what_is_owed(kiosk: Device, node: HubNode)
         assert today(connection, now=node.clock.now_utc()).doubts == ()
 
 
+def test_a_payment_that_began_and_was_never_heard_of_again_shows_up(
+    kiosk: Device, node: HubNode, clock: FixedClock
+) -> None:
+    """A kiosk that died with the card in the terminal: its replacement knows nothing, the office does."""
+    from hub.services.today import today
+
+    def begun(attempt: str, state: str = "begun") -> PaymentDoubt:
+        at = clock.now_utc().isoformat()
+        return PaymentDoubt(kiosk.random_bytes(16).hex(), at, attempt, "ab" * 10, 1800, "JPY", "card", state, "")
+
+    def shown() -> list[str]:
+        with node.read() as connection:
+            return [row.attempt for row in today(connection, now=node.clock.now_utc()).doubts]
+
+    kiosk.append(begun("dead"), begun("sold"), begun("declined"))
+    push(kiosk)
+    assert shown() == [], "a guest may still stand there"
+    kiosk.append(kiosk.sale(paid=Paid("card", attempt="sold")), begun("declined", "not_paid"))
+    push(kiosk)
+    clock.now += timedelta(minutes=6)
+    assert shown() == ["dead"]
+    kiosk.append(begun("dead", "not_paid"))
+    push(kiosk)
+    assert shown() == []
+
+
 def test_a_journal_that_began_anew_says_what_is_missing(kiosk: Device, node: HubNode) -> None:
     from sync.journal import open_journal, set_aside
 
@@ -185,12 +213,12 @@ def test_leases_name_totals_and_belong_to_an_incarnation(kiosk: Device, node: Hu
     with node.read() as connection:
         slot = connection.scalars(select(tables.slot.c.slot)).first()
     assert slot is not None
-    wanted = LeaseRequest(1, ((slot, 10), ("no such slot", 5)), ((6, 2),))
+    wanted = LeaseRequest(1, (SlotWish(slot, 10), SlotWish("no such slot", 5)), ((6, 2),))
     first = kiosk.hub.lease(wanted)
     assert kiosk.hub.lease(wanted) == first, "a doubled request changes nothing"
     assert [(item.quantity, item.free) for item in first.slots] == [(10, 5)]
     assert [(item.first, item.last) for item in first.blocks] == [(0, 999), (1000, 1999)]
-    anew = kiosk.hub.lease(LeaseRequest(2, ((slot, 10),), ((6, 1),)))
+    anew = kiosk.hub.lease(LeaseRequest(2, (SlotWish(slot, 10),), ((6, 1),)))
     assert [(item.quantity, item.free) for item in anew.slots] == [(5, 0)], (
         "what the last one may have sold is not lent twice"
     )

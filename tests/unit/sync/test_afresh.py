@@ -149,11 +149,12 @@ def test_nothing_is_lost_or_counted_twice_and_old_leases_are_over(kiosk: Device,
     assert fresh
     assert not fresh & blocks, "digits that may be on somebody's ticket are not given out again"
     with node.read() as connection:
-        leased = connection.scalar(select(tables.slot.c.leased).where(tables.slot.c.slot == slot))
+        stand = connection.execute(select(tables.slot).where(tables.slot.c.slot == slot)).one()
         mine = connection.scalar(
             select(tables.lease.c.quantity).where(tables.lease.c.slot == slot, tables.lease.c.incarnation == 2)
         )
-    assert leased == held[slot] + mine <= 30, "what was lent before stays lent"
+    assert stand.leased + stand.sold == held[slot] + mine <= 30, "what was lent before stays lent"
+    assert stand.leased + stand.sold + stand.free + stand.at_risk == 30
     sold_here = 1 + 2 + 1  # early, waiting, again: what this file knows of; the lost sale is the old lease's
     assert slots(engine)[slot] == 1 + mine
     assert slots(engine)[slot] - sold_here >= 0

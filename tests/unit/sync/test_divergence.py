@@ -204,6 +204,7 @@ def test_however_a_cache_came_about_its_sums_are_those_of_its_rows(
                 rng.randrange(2**40),
                 "ja",
                 f"{rng.randrange(10**6):06d}",
+                rng.randrange(3),
             ]
             for key in rng.sample(keys, rng.randrange(6))
         ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import insert
 
 from hub.node import HubNode
@@ -42,7 +44,7 @@ def test_filled_at_the_start_and_topped_up_below_half(kiosk: Device, node: HubNo
     assert keeper.step()
     assert held(kiosk)[slot] == (16, 9)
     kiosk.append(SaleReversed(kiosk.random_bytes(16).hex(), sale.at, sale.order, "no paper", Paid("card")))
-    kiosk.append(kiosk.sale(variant=20, price=1500, count=6, slot=slot))
+    kiosk.append(kiosk.sale(variant=20, price=1500, count=3, slot=slot))
     assert not keeper.step(), "a reversed sale gives its units back"
 
 
@@ -92,5 +94,6 @@ def test_a_late_answer_never_shrinks_a_lease(kiosk: Device, node: HubNode) -> No
     LeaseKeeper(kiosk.journal, kiosk.hub, clock=kiosk.clock).step()
     slot = next(iter(held(kiosk)))
     with kiosk.journal.write() as connection:
-        grants.apply_lease(connection, LeaseAnswer((SlotGrant(slot, 4, 16),), (), kiosk.clock.now_utc()))
+        late = LeaseAnswer((SlotGrant(slot, 4, 16),), (), kiosk.clock.now_utc() - timedelta(seconds=1))
+        grants.apply_lease(connection, late, incarnation=kiosk.journal.incarnation)
     assert held(kiosk)[slot] == (10, 10)

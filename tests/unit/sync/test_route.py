@@ -79,7 +79,7 @@ def test_a_stumble_is_no_fall() -> None:
 
 def test_the_other_addresses_are_tried_before_the_hub_and_those_found_on_the_lan_join() -> None:
     clock = FixedClock(NOW)
-    made = route(clock, find=lambda: ["https://10.0.0.9", "https://10.0.0.2"])
+    made = route(clock, find=lambda _: ["https://10.0.0.9", "https://10.0.0.2"])
     made.learn(statement(1, "https://10.0.0.2", "https://10.0.0.3"))
     tried = []
     for _ in range(5):

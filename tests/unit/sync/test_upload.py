@@ -82,11 +82,8 @@ def test_a_rejected_operation_stays_and_holds_nothing_up(kiosk: Device, node: Hu
         assert connection.scalar(select(tables.trouble.c.kind)) == "rejected"
 
 
-def test_a_hub_restored_from_yesterday_is_given_back_what_it_lost(
-    kiosk: Device, node: HubNode, tmp_path: Path, engine: str
-) -> None:
-    if engine != "sqlite":
-        return  # by pg_dump: tests/unit/hub/test_restore.py
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)  # by pg_dump on both: tests/unit/hub/test_restore.py
+def test_a_hub_restored_from_yesterday_is_given_back_what_it_lost(kiosk: Device, node: HubNode, tmp_path: Path) -> None:
     kiosk.append(kiosk.sale())
     drain(kiosk)
     with node.engine.connect() as connection:

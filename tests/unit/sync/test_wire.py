@@ -13,6 +13,7 @@ import pytest
 from sync.client import HttpHub
 from sync.errors import HubRefused, HubUnreachable
 from sync.protocol import EnrolRequest
+from sync.wire import Connection
 from tickets.clock import SystemClock
 
 ASK = EnrolRequest("token", b"d" * 16, b"i" * 32, b"s" * 32, "test", b"p" * 64)  # type: ignore[arg-type]
@@ -165,3 +166,93 @@ def test_a_hub_that_has_too_much_to_do_says_when_to_come_again(
         hub(far(says(answer))).enrol(ASK)
     assert caught.value.slow
     assert caught.value.retry_after_s == min(seconds, 30)
+
+
+def streaming(far: Far) -> tuple[Connection, bytes]:
+    return Connection(f"http://127.0.0.1:{far.port}", pins=None), b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_a_stream_comes_in_pieces_and_leaves_its_connection_to_the_next(far: Callable[..., Far]) -> None:
+    body = os.urandom(300_000)
+
+    def talk(connection: socket.socket) -> None:
+        for _ in range(2):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 206 Part\r\nContent-Length: %d\r\n\r\n" % len(body))
+            connection.sendall(body)
+
+    other = far(talk)
+    wire, head = streaming(other)
+    for _ in range(2):
+        with wire.stream(head, connect_s=5, read_s=5, bytes_max=len(body)) as answer:
+            assert (answer.status, answer.length) == (206, len(body))
+            chunks = list(answer.chunks)
+        assert b"".join(chunks) == body
+        assert len(chunks) > 1
+    assert other.connections == 1
+    wire.close()
+
+
+def test_what_is_left_of_a_stream_is_never_taken_for_an_answer(far: Callable[..., Far]) -> None:
+    def half(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        connection.recv(65536)
+
+    def small(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    other = far(half, small)
+    wire, head = streaming(other)
+
+    def keep(_: bytes) -> None:
+        raise OSError("disk full")
+
+    with (
+        pytest.raises(OSError, match="disk full"),  # the reader's own: no silence of the line
+        wire.stream(head, connect_s=5, read_s=5, bytes_max=200_000) as answer,
+    ):
+        keep(next(answer.chunks))
+    with wire.stream(head, connect_s=5, read_s=5, bytes_max=10) as answer:
+        assert b"".join(answer.chunks) == b"ok"
+    assert other.connections == 2
+    wire.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"",
+    ],
+    ids=["cut", "too long", "of no length", "closed"],
+)
+def test_a_stream_that_is_none_is_silence(far: Callable[..., Far], sent: bytes) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(sent)
+
+    wire, head = streaming(far(talk, talk))
+    with pytest.raises(HubUnreachable), wire.stream(head, connect_s=2, read_s=2, bytes_max=50) as answer:
+        b"".join(answer.chunks)
+
+
+def test_a_stream_that_stops_is_given_up_after_one_wait(far: Callable[..., Far]) -> None:
+    told = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        told.wait(10)
+
+    wire, head = streaming(far(talk))
+    with (
+        pytest.raises(HubUnreachable, match="in time"),
+        wire.stream(head, connect_s=2, read_s=0.3, bytes_max=50) as answer,
+    ):
+        for _ in answer.chunks:
+            pass
+    told.set()

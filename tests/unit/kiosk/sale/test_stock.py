@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 
 import pytest
 
 from kiosk.sale import numbers, stock
-from kiosk.sale.errors import NoShortIds, StockGone
+from kiosk.sale.errors import StockGone
 from kiosk.sale.tables import create
 from sync import granted
 from tests.support.device import selling_kiosk
 from tickets import short_id
 
+BYTES = random.Random(5).randbytes
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 
 
@@ -67,8 +69,8 @@ def test_holds_of_an_earlier_run_are_found_and_sold_ones_are_not(device):
 
 def test_digits_are_given_once_and_nine_serve_when_six_are_used_up(device):
     with device.journal.write() as connection:
-        first, _ = numbers.take_short_ids(connection, "a", six=2, nine=0)
-        second, books = numbers.take_short_ids(connection, "b", six=2, nine=1)
+        first, _ = numbers.take_short_ids(connection, "a", six=2, nine=0, random_bytes=BYTES)
+        second, books = numbers.take_short_ids(connection, "b", six=2, nine=1, random_bytes=BYTES)
     assert {*first, second[0]} == {"418000", "418001", "418002"}
     assert len(second[1]) == 9
     assert len(books[0]) == 9
@@ -77,11 +79,22 @@ def test_digits_are_given_once_and_nine_serve_when_six_are_used_up(device):
         assert short_id.parse(digits) == digits
 
 
-def test_without_digits_nothing_is_sold_and_nothing_taken(device):
-    with pytest.raises(NoShortIds), device.journal.write() as connection:
-        numbers.take_short_ids(connection, "a", six=0, nine=1001)
-    with device.journal.read() as connection:
-        assert numbers.short_ids_left(connection, numbers.EIGHT) == 1000
+def test_when_all_blocks_are_used_up_this_kiosk_makes_twelve_digits_of_its_own(device):
+    with device.journal.write() as connection:
+        _, nines = numbers.take_short_ids(connection, "a", six=0, nine=1000, random_bytes=BYTES)
+        six, more = numbers.take_short_ids(connection, "b", six=5, nine=2, random_bytes=BYTES)
+        again = numbers.take_short_ids(connection, "b", six=5, nine=2, random_bytes=BYTES)
+        numbers.give_back(connection, "b")
+        other, _ = numbers.take_short_ids(connection, "c", six=3, nine=0, random_bytes=BYTES)
+    assert {len(digits) for digits in nines} == {9}
+    assert [len(digits) for digits in [*six, *more]] == [6, 6, 6, 12, 12, 12, 12], "the block of six had three"
+    assert {*again[0], *again[1]} == {*six, *more}, "another try of the same order has the same digits"
+    assert {*other} == {*six[:3]}, "what was given back is free"
+    for digits in more:
+        assert short_id.parse(short_id.spaced(digits)) == digits
+        wrong = str((int(digits[3]) + 1) % 10)
+        with pytest.raises(short_id.ShortIdError):
+            short_id.parse(digits[:3] + wrong + digits[4:])
 
 
 def test_a_claim_number_is_the_same_each_time(device):

@@ -1,0 +1,134 @@
+"""Who rules over the venue's tickets, as this database knows it: the hub's statement, and the record of who handed the rule over.
+
+Only the hub itself makes statements; a venue node has those that it pulled. Whoever claims to rule looks here inside the very
+transaction in which it answers, so that an arbiter which has learnt of its successor answers nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, insert, select, update
+
+from hub.errors import BadRequest, NotFound
+from hub.services import feed
+from hub.tables import device, document, reign, stamp
+from sync import arbiter
+from sync.arbiter import DOCUMENT, EPOCH_MAX, URLS_MAX, Arbiter
+from sync.claim import EPOCH_FIRST
+from sync.errors import MessageError
+from sync.state import Role
+from tickets.ids import DeviceId
+
+THE_HUB = "hub"
+BY_CHARS_MAX = 64
+_TEXT = select(document.c.text).where(document.c.name == DOCUMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """`epoch` of the newest statement known here, 0 for none. `rules`: it names the one who asks."""
+
+    epoch: int
+    rules: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A row of the record: since when who rules, and who said so."""
+
+    epoch: int
+    node: DeviceId | None
+    by: str
+    at: str
+
+
+@lru_cache(maxsize=8)
+def _checked(text: str, hub_key: bytes) -> Arbiter | None:
+    try:
+        return arbiter.check(text, hub_key)
+    except MessageError:
+        return None
+
+
+def statement(connection: Connection, hub_key: bytes) -> Arbiter | None:
+    """The statement in force; None where there is none that the hub signed."""
+    text = connection.scalar(_TEXT)
+    return None if text is None else _checked(text, hub_key)
+
+
+def present(connection: Connection, *, me: DeviceId | None, hub_key: bytes) -> Reign:
+    """Whether `me` (a venue node's id, None for the hub) rules, and in which epoch."""
+    found = statement(connection, hub_key)
+    return Reign(0, rules=False) if found is None else Reign(found.epoch, rules=found.node == me)
+
+
+def begin(connection: Connection, key: Ed25519PrivateKey, *, now: datetime) -> None:
+    """A new hub rules itself, in the first epoch, at the address under which its devices were enrolled."""
+    if connection.scalar(_TEXT) is None:
+        first = Arbiter(EPOCH_FIRST, None, (), None, now)
+        _publish(connection, first, key, by=THE_HUB)
+
+
+def hand_over(
+    connection: Connection,
+    *,
+    node: DeviceId | None,
+    urls: Sequence[str],
+    tls: bytes | None,
+    by: str,
+    key: Ed25519PrivateKey,
+    now: datetime,
+    after: int = 0,
+) -> Arbiter:
+    """Name another arbiter (a venue node, or None: the hub), in the next epoch. `after`: an epoch that devices are known to have seen,
+    for a hub that was restored from a backup. `urls` empty only for the hub: then devices ask where they were enrolled.
+
+    Raises NotFound for a node that is none, BadRequest for addresses or a name that cannot be.
+    """
+    by = " ".join(by.split())
+    if not 1 <= len(by) <= BY_CHARS_MAX or not by.isprintable():
+        raise BadRequest(f"who does it is named with 1 to {BY_CHARS_MAX} characters")
+    if node is not None:
+        row = connection.execute(select(device.c.role, device.c.revoked_at).where(device.c.device == node)).first()
+        if row is None or row.role != Role.VENUE or row.revoked_at is not None:
+            raise NotFound("no such venue node")
+        if not urls:
+            raise BadRequest("a venue node is named with the address at which devices reach it")
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise BadRequest(f"'{url}' is no address, such as https://192.168.1.10:8443")
+        if tls is not None and parts.scheme != "https":
+            raise BadRequest(f"'{url}': with a TLS key only https is allowed")
+    if len(urls) > URLS_MAX:
+        raise BadRequest(f"at most {URLS_MAX} addresses")
+    before = statement(connection, key.public_key().public_bytes_raw())
+    epoch = max(after, EPOCH_FIRST - 1 if before is None else before.epoch) + 1
+    if epoch > EPOCH_MAX:
+        raise BadRequest(f"an epoch is at most {EPOCH_MAX}")
+    named = Arbiter(epoch, node, tuple(url.rstrip("/") for url in urls), tls, now)
+    _publish(connection, named, key, by=by)
+    return named
+
+
+def record(connection: Connection) -> tuple[Handover, ...]:
+    """Every handing over, newest first."""
+    rows = connection.execute(select(reign).order_by(reign.c.epoch.desc()))
+    return tuple(Handover(row.epoch, None if row.node is None else DeviceId(row.node), row.by, row.at) for row in rows)
+
+
+def _publish(connection: Connection, named: Arbiter, key: Ed25519PrivateKey, *, by: str) -> None:
+    text, at = arbiter.signed(named, key), stamp(named.at)
+    if connection.scalar(_TEXT) is None:
+        connection.execute(insert(document), {"name": DOCUMENT, "text": text, "at": at})
+    else:
+        connection.execute(update(document).where(document.c.name == DOCUMENT).values(text=text, at=at))
+    row = {"epoch": named.epoch, "node": named.node, "statement": text, "by": by, "at": at}
+    connection.execute(insert(reign), row)
+    feed.touch(connection, "document", [DOCUMENT])
