@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,10 +25,12 @@ from hub import tls as hub_tls
 from hub import witness
 from hub.backup import backup as copy_database
 from hub.database import open_database, sqlite_path
+from hub.discovery import Announcer
 from hub.errors import BadRequest, HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, restore, venue
 from hub.services.snapshot import Shelf
+from hub.venue.node import VenueNode
 from hub.venue.run import VENUE_KEY, Errands, open_venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
@@ -178,20 +181,31 @@ def _serve_venue(
     errands = Errands(node, venue_dir, failed=failed)
     errands.start()
     try:
-        run_server(
-            node,
-            listener,
-            tls=chosen,
-            started=lambda: _listening(listener, tls=chosen),
-            on_beat=notify.alive,
-            office=False,
-            made=servers.append,
-        )
+        with _announced(node, listener, host):
+            run_server(
+                node,
+                listener,
+                database_url=None,
+                tls=chosen,
+                started=lambda: _listening(listener, tls=chosen),
+                on_beat=notify.alive,
+                office=False,
+                made=servers.append,
+            )
     finally:
         errands.stop()
         node.engine.dispose()
     if broken.is_set():
         raise SystemExit(1)
+
+
+def _announced(node: VenueNode, listener: socket.socket, host: str) -> AbstractContextManager[object]:
+    """Say on the LAN where the node is; not where it speaks to its own machine alone, or without TLS: nobody looks for such a one."""
+    if node.tls_pin is None or _is_loopback(host):
+        return nullcontext()
+    port = int(listener.getsockname()[1])
+    addresses = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104  a comparison
+    return Announcer(node.identity.device, port=port, tls=node.tls_pin, addresses=addresses)
 
 
 def run_server(

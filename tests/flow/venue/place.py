@@ -9,15 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
-from hub import tables
+from hub import arbiter_command, tables
 from hub.command import make_link
 from hub.node import HubNode, load_key
-from hub.services import feed
-from sync import arbiter
 from sync import cache as cache_file
-from sync.arbiter import Arbiter
 from sync.cache import Cache
 from sync.claim import ClaimMessage
 from sync.client import HttpHub
@@ -104,16 +101,16 @@ class Place:
 
     def state_arbiter(self, node: NodeProcess | None, line: Line | None) -> None:
         """What a person does at the hub: name the arbiter, in a reign of its own."""
-        self.epoch += 1
-        who = None if node is None else node.identity.device
         pin = None if node is None else node.pin
         urls = () if line is None else (line.url if pin is None else line.url.replace("http:", "https:"),)
-        said = arbiter.signed(Arbiter(self.epoch, who, urls, pin, SystemClock().now_utc()), self.hub_key)
-        with self.at_hub.write() as connection:
-            connection.execute(delete(tables.document).where(tables.document.c.name == arbiter.DOCUMENT))
-            row = {"name": arbiter.DOCUMENT, "text": said, "at": tables.stamp(SystemClock().now_utc())}
-            connection.execute(insert(tables.document), row)
-            feed.touch(connection, "document", [arbiter.DOCUMENT])
+        said = arbiter_command.name(
+            database_url=self.hub.database,
+            node="hub" if node is None else node.identity.label,
+            urls=urls,
+            tls=None if pin is None else pin.hex(),
+            by="a tester",
+        )
+        self.epoch = said["epoch"]
 
     def start(self) -> None:
         for device in self.devices:
@@ -161,12 +158,12 @@ class Place:
             units=1,
             window="",
             gate=gate,
-            epoch=1,
+            epoch=self.epoch,
         )
         answer = line.claim(asked, deadline_s=3)
         line.close()
         if isinstance(answer, Granted):
-            self.admit(gate, ticket, op=asked.op, mode=Mode.CONFIRMED, epoch=1)
+            self.admit(gate, ticket, op=asked.op, mode=Mode.CONFIRMED, epoch=self.epoch)
         return answer
 
     def admit(self, gate: str, ticket: Any, **changes: Any) -> Admission:

@@ -12,7 +12,7 @@ from hub.node import HubNode
 from sync.chain import Segment
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import answer
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
 from sync.upload import Uploader
 from tests.hubkit import Device, LocalHub, seeded
 from tickets.ids import OpId
@@ -145,8 +145,8 @@ def test_what_only_a_node_had_is_shown_to_the_hub_before_anything_new(kiosk: Dev
     class Node(LocalHub):
         """Takes everything, and keeps it to itself."""
 
-        def operations(self, segment: Segment) -> tuple[Answer, ...]:
-            return tuple(Answer(OpId(bytes(16)), Status.ACCEPTED) for _ in segment.bodies)
+        def operations(self, segment: Segment) -> Answers:
+            return Answers.of((Answer(OpId(bytes(16)), Status.ACCEPTED) for _ in segment.bodies), cursor=None)
 
     kiosk.append(kiosk.sale())
     drain(kiosk)

@@ -23,7 +23,8 @@ from sync.download import Downloader
 from sync.errors import HubUnreachable
 from sync.protocol import (
     Acknowledged,
-    Answer,
+    Answers,
+    CertificateAnswer,
     Head,
     LeaseAnswer,
     LeaseRequest,
@@ -68,7 +69,7 @@ class LocalUpstream(LocalHub):
     ) -> Page:
         return super().changes(cursor, wait_s=wait_s, rows_max=rows_max)
 
-    def relay(self, segment: Segment, *, received_at: datetime) -> tuple[Answer, ...]:
+    def relay(self, segment: Segment, *, received_at: datetime) -> Answers:
         text = json.dumps(segment_to_row(segment) | {"relayed": OnBehalf(segment.device, received_at).to_row()})
         answers = self._call(
             lambda: self.node.operations(segment_from_json(text), sender=self._sender(), carried=on_behalf(text))
@@ -85,6 +86,10 @@ class LocalUpstream(LocalHub):
     def rejoin_for(self, device: DeviceId, held: Rejoin, *, at: datetime) -> int:
         carried = OnBehalf(device, at)
         return self._call(lambda: self.node.rejoin(held, sender=self._sender(), carried=carried))  # type: ignore[no-any-return]
+
+    def certificate_for(self, device: DeviceId, *, at: datetime) -> CertificateAnswer:
+        carried = OnBehalf(device, at)
+        return self._call(lambda: self.node.certificate(sender=self._sender(), carried=carried))  # type: ignore[no-any-return]
 
     def telemetry_for(self, device: DeviceId, telemetry: Telemetry, *, at: datetime) -> None:
         self._call(lambda: self.node.telemetry(telemetry, sender=self._sender(), carried=OnBehalf(device, at)))

@@ -21,7 +21,7 @@ from sync.cache import Cache
 from sync.errors import HubRefused
 from sync.journal import answer
 from sync.operation import Mode
-from sync.protocol import NODE_SCOPE, LeaseRequest, Rejoin, Telemetry
+from sync.protocol import HUB, NODE_SCOPE, LeaseRequest, Rejoin, SlotWish, Telemetry
 from sync.state import Role
 from tests.hubkit import Device, LocalHub, make_device, open_some_slots, seeded
 from tests.unit.hub.venue.conftest import Venue, make_venue, state_arbiter
@@ -44,9 +44,12 @@ def same_everywhere(venue: Venue) -> None:
         (tables.selling_key, "kid certificate signature revoked_at"),
         (tables.device, "device role label gate identity revoked_at"),
         (tables.document, "name text"),
-        (tables.slot, "slot product starts_at ends_at capacity leased"),
+        (tables.slot, "slot product starts_at ends_at capacity state wanted"),
     ):
         assert rows(venue.node, table, *names.split()) == rows(venue.hub, table, *names.split()), table.name
+    left = ("free", "at_risk", "upstream_free")
+    there, here = ({row[0]: sum(row[1:]) for row in rows(at, tables.slot, "slot", *left)} for at in (venue.hub, venue.node))
+    assert here == there, "what is left of each slot"
 
 
 def test_a_node_knows_what_its_hub_knows(venue: Venue, kiosk: Device, gate: Device) -> None:
@@ -243,7 +246,7 @@ def test_a_restored_hub_hears_through_the_node_what_devices_hold(
     venue.pull()
     with venue.hub.read() as connection:
         [slot, *_] = connection.scalars(select(tables.slot.c.slot).order_by(tables.slot.c.slot)).all()
-    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 5),)))
+    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, (SlotWish(slot, more=5, urgent=True),)))
     kiosk.append(kiosk.sale(slot=slot), kiosk.sale())
     venue.send(kiosk)
     gate.append(gate.admission(kiosk.sold[0].ticket))
@@ -259,9 +262,9 @@ def test_a_restored_hub_hears_through_the_node_what_devices_hold(
         connection.execute(update(tables.slot).values(leased=0))
     venue.hub.begin_again("a test")
     with pytest.raises(HubRefused) as first:
-        venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 6),)))
+        venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, (SlotWish(slot, more=1, lent={HUB: 5}),)))
     assert first.value.error == "unreported"
-    held = Rejoin(kiosk.journal.incarnation, kiosk.journal.acknowledged_seq(), ((slot, 5),))
+    held = Rejoin(kiosk.journal.incarnation, kiosk.journal.acknowledged_seq(), (SlotWish(slot, lent={HUB: 5}),))
     assert venue.of(kiosk).rejoin(held) == kiosk.journal.acknowledged_seq(), (
         "the node has it all: nothing is asked of the kiosk"
     )
@@ -281,7 +284,7 @@ def test_a_restored_hub_hears_through_the_node_what_devices_hold(
     assert rows(venue.hub, tables.lease, "quantity") == {(5,)}
     assert {device for (device,) in rows(venue.hub, tables.telemetry, "device")} == {gate.identity.device}
     same_everywhere(venue)
-    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, ((slot, 6),)))
+    venue.of(kiosk).lease(LeaseRequest(kiosk.journal.incarnation, (SlotWish(slot, more=1, lent={HUB: 5}),)))
 
 
 def test_many_operations_of_a_shut_out_device_are_kept_without_effect(node: HubNode, kiosk: Device) -> None:
@@ -439,13 +442,28 @@ def test_leases_are_the_hubs_and_come_through_the_node(venue: Venue, kiosk: Devi
     open_some_slots(venue.hub, capacity=20)
     venue.pull()
     slot = sorted(name for (name,) in rows(venue.node, tables.slot, "slot"))[0]
-    got = venue.of(kiosk).lease(LeaseRequest(1, ((str(slot), 7),), ((6, 1),)))
+    got = venue.of(kiosk).lease(LeaseRequest(1, (SlotWish(str(slot), more=7, urgent=True),), ((6, 1),)))
     assert (got.slots[0].quantity, len(got.blocks)) == (7, 1)
     assert rows(venue.hub, tables.lease, "device", "quantity") == {(kiosk.identity.device, 7)}
+    assert got.lender == HUB, "what comes through the node is the hub's, and stays so when the kiosk asks there itself"
+    kiosk.append(kiosk.sale(slot=str(slot)))
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    [(free, wanted)] = {
+        (row["free"], row["wanted"])
+        for part in venue.of(kiosk).changes(None, wait_s=0, rows_max=1000).tables
+        if part.table == "slot"
+        for row in part.as_mappings()
+        if row["slot"] == slot
+    }
+    assert (free, wanted) == (13, 0), "the node tells of the hub's stock, and reckons none of its own"
+    assert venue.of(kiosk).certificate() == kiosk.hub.certificate()
     venue.line.cut = True
-    with pytest.raises(HubRefused) as refused:
-        venue.of(kiosk).lease(LeaseRequest(1, ((str(slot), 9),), ()))
-    assert refused.value.error == "hub_away"
+    for call in (lambda: venue.of(kiosk).lease(LeaseRequest(1, (), ())), lambda: venue.of(kiosk).certificate()):
+        with pytest.raises(HubRefused) as refused:
+            call()
+        assert refused.value.error == "hub_away"
 
 
 def test_what_a_node_had_of_a_device_before_it_was_shut_out_stays_good(
