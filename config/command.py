@@ -30,7 +30,8 @@ CONTENTS = {
         "hub serve": "Serve devices and the office; with --venue as a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
-        "hub arbiter": "Show or name who rules over the tickets' uses",
+        "hub arbiter show": "Who rules over the tickets' uses",
+        "hub arbiter set": "Name another arbiter",
         "hub lease show": "How the stock of today's slots stands, and who holds it",
         "hub lease take-back": "Give up what a lost kiosk holds of a slot",
         "hub slot capacity": "Change how many a slot has",
@@ -38,7 +39,9 @@ CONTENTS = {
         "hub tls": "Show or change the hub's TLS key",
         "hub backup": "Copy the hub's SQLite database while it serves",
         "hub restored": "After a restore: which kiosks are waited for",
-        "hub operations": "Records that could not be applied: list, try again, settle",
+        "hub operations list": "Records that could not be applied",
+        "hub operations retry": "Apply one again, its cause being mended",
+        "hub operations settle": "Say how one was dealt with otherwise",
     },
     "On a device": {
         "enrol": "Make this machine a kiosk, a gate or the node of a venue",
@@ -48,6 +51,8 @@ CONTENTS = {
     "To try it out": {
         "emulate printer": "A receipt printer; its paper becomes pictures",
         "emulate terminal": "A payment terminal that speaks ZVT",
+        "emulate square": "Square's Terminal API with one Terminal",
+        "emulate paypay": "PayPay's Open Payment API and its guests",
     },
 }
 """What `kaisatsu --help` lists, in the order in which a newcomer reads."""
@@ -92,7 +97,8 @@ hub.add_typer(arbiter, name="arbiter")
 hub.add_typer(lease, name="lease")
 hub.add_typer(slot, name="slot")
 operations = typer.Typer(
-    help="Records that the hub could not apply, or that contradict something. Without a command: list them, a JSON line each.",
+    help="Records that the hub could not apply, or that contradict something.",
+    no_args_is_help=True,
     rich_markup_mode=None,
 )
 hub.add_typer(operations, name="operations")
@@ -175,7 +181,9 @@ def gate_check(context: typer.Context) -> None:
     _exit(main(context.args))
 
 
-@app.command(context_settings=PASS_ON, help="Printer or payment terminal for the other end of a real wire.")
+@app.command(
+    context_settings=PASS_ON, help="Printer, payment terminal or payment service for the other end of a real wire."
+)
 def emulate(context: typer.Context) -> None:
     if importlib.util.find_spec("emulators") is None:
         _stop("the emulators are not installed on this device; they are a separate program (package 'emulators')")
@@ -287,16 +295,14 @@ def hub_restored(
     _run_hub(lambda: restored(database_url=database, key_file=key_file, again=again, without=without, by=by))
 
 
-@operations.callback(invoke_without_command=True)
+@operations.command("list", help="List them, a JSON line each.")
 def hub_operations(
-    ctx: typer.Context,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that had no effect.")] = False,
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
 ) -> None:
     from hub.operations import show
 
-    if ctx.invoked_subcommand is None:
-        _run_hub(lambda: show(database_url=database, rejected_only=rejected))
+    _run_hub(lambda: show(database_url=database, rejected_only=rejected))
 
 
 @operations.command("retry", help="Apply a rejected record again, after its cause was mended.")

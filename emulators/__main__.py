@@ -1,4 +1,4 @@
-"""`python -m emulators printer|terminal ...`: the programs at the other end of the wires. `--help` has the grammar."""
+"""`python -m emulators printer|terminal|square|paypay ...`: the programs at the other end of the wires. `--help` has the grammar."""
 
 import argparse
 import asyncio
@@ -9,7 +9,12 @@ from typing import NoReturn
 from emulators.errors import EmulatorError
 from emulators.events import configure_log
 
-DEVICES = {"printer": "emulators.printer.run", "terminal": "emulators.terminal.run"}
+DEVICES = {
+    "printer": "emulators.printer.run",
+    "terminal": "emulators.terminal.run",
+    "square": "emulators.square.run",
+    "paypay": "emulators.paypay.run",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -23,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one device until SIGTERM; 2 and one line on standard error for a wrong option."""
     words = sys.argv[1:] if arguments is None else arguments
     parser = OneLineParser(prog="emulators", description=__doc__)
-    commands = parser.add_subparsers(dest="device", required=True, metavar="printer|terminal")
+    commands = parser.add_subparsers(dest="device", required=True, metavar="|".join(DEVICES))
     modules = {}
     for name, path in DEVICES.items():
         device = commands.add_parser(name)
-        if name in words[:1]:  # the other device's imports are not this process's
+        if name in words[:1]:  # the other devices' imports are not this process's
             modules[name] = importlib.import_module(path)
             modules[name].add_arguments(device)
     options = parser.parse_args(words)

@@ -18,10 +18,11 @@ from sync.service import log, settings  # noqa: E402
 
 def open_engine(chosen: Settings) -> Engine:
     """The sale engine of this device. Imports and reads much, so it runs beside the window, not before it."""
-    from kiosk.payment.zvt import HoldMode, Options, connect
+    from kiosk.payment.zvt import HoldMode, Kind, Options, connect
     from kiosk.sale.assembly import build
 
-    options = Options(
+    options = Options.of(
+        Kind(chosen.terminal_kind),
         currency=chosen.terminal_currency,
         password=chosen.terminal_password,
         hold=HoldMode(chosen.terminal_hold),

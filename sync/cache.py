@@ -25,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     select,
+    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DBAPIError
@@ -86,10 +87,16 @@ balance = Table(
 FEED_TABLES: Mapping[str, Table] = {"ticket": ticket, "used": used}
 """The tables that the change feed fills. Blobs travel as hex."""
 _BLOBS = {"ticket", "op"}
+_EARLIER = ("1", "2")
 SCHEMA = 3
-"""2: with `balance`. 3: what conflicts are computed from (mode, withdrawn), and the order in which uses reached the hub. A file of another
-schema is given up for a new generation.
+"""2: with `balance`. 3: what conflicts are computed from (mode, withdrawn), and the order in which uses reached the hub. A file of
+an earlier schema is brought up when the sync daemon opens it, so that a device that was updated without a line keeps what it knows.
 """
+_ADDED = {
+    "ticket": {"withdrawn": "INTEGER NOT NULL DEFAULT 0"},
+    "used": {"mode": "TEXT NOT NULL DEFAULT 'policy'", "arrival": "INTEGER NOT NULL DEFAULT 0"},
+}
+"""Columns that files of an earlier schema lack. The hub says what is really in them: the sums are counted anew, and then differ."""
 
 _TICKET = select(ticket).where(ticket.c.ticket == bindparam("ticket"))
 _TICKET_BY_SHORT_ID = select(ticket).where(ticket.c.short_id == bindparam("short_id"))
@@ -98,6 +105,19 @@ _CURSOR = select(meta.c.value).where(meta.c.key == bindparam("key"))
 _NODE_CURSOR = "cursor:"
 _BY_NODE = "by_node"
 """Some rows were carried over from a generation that a venue node had fed."""
+
+
+def _bring_up(connection: Connection) -> None:
+    here = meta.c.key == "schema"
+    if connection.scalar(select(meta.c.value).where(here)) not in _EARLIER:
+        return
+    for table, columns in _ADDED.items():
+        there = {row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table}")')}
+        for name, kind in columns.items():
+            if name not in there:
+                connection.exec_driver_sql(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {kind}')
+    connection.execute(delete(balance))
+    connection.execute(update(meta).where(here).values(value=str(SCHEMA)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +160,8 @@ class Cache:
             made = connection.execute(upsert(meta).on_conflict_do_nothing(), {"key": "schema", "value": str(SCHEMA)})
             if made.rowcount:
                 sums.begin(connection, balance)
+            else:
+                _bring_up(connection)
         return cls(engine)
 
     @classmethod

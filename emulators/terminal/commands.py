@@ -1,11 +1,13 @@
 """Every command but the payment itself: registration, status, repeat receipt, reversal, totals, end of day."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from emulators.terminal import fields, messages
+from emulators.terminal import fields, messages, sequence
 from emulators.terminal.apdu import ACK, Apdu, nak
 from emulators.terminal.fields import BadField, bcd, encode
 from emulators.terminal.ledger import State, Transaction
+from emulators.terminal.line import LineLost
 from emulators.terminal.payment import IMPOSSIBLE, NEEDS_EOD, WRONG_CURRENCY, authorise
 from emulators.terminal.talk import Registration, Talk
 
@@ -16,6 +18,8 @@ VENDING_MODE = 0x10
 TEXT_BLOCKS = bytes.fromhex("0A 02 06 D3")
 CONFIG_RESERVED = 0x01
 VERSION_ASKED = 0x04
+GOES_AWAY = 0xFC  # behind 06 0F of an end of day: an update or a restart follows
+NO_PAPER = 0xCC
 
 
 class WrongPassword(Exception):
@@ -42,9 +46,11 @@ async def registration(talk: Talk, command: Apdu) -> None:
     if len(rest) >= 2 and rest[0] != fields.TLV_FIELD:
         currency, rest = fields.number(rest[:2]), rest[2:]
     found = fields.decode(rest)
-    text_blocks = any(
-        tag.tag == 0x26 and TEXT_BLOCKS in tag.value for tag in fields.tags(found.get(fields.TLV_FIELD, b""))
-    )
+    offered = fields.tags(found.get(fields.TLV_FIELD, b""))
+    text_blocks = any(tag.tag == 0x26 and TEXT_BLOCKS in tag.value for tag in offered)
+    numbered = any(tag.tag == sequence.TAG and fields.number(tag.value) == 0 for tag in offered)
+    numbered = numbered and not terminal.faults.lasting("no-sequence")
+    terminal.registration = None  # the old agreement ends here, whatever comes of the new one
     await talk.answer(ACK)
     if config & CONFIG_RESERVED:
         await talk.fail(IMPOSSIBLE)
@@ -52,10 +58,11 @@ async def registration(talk: Talk, command: Apdu) -> None:
     if currency not in terminal.currencies:
         await talk.fail(WRONG_CURRENCY)
         return
-    terminal.registration = Registration(config, currency, text_blocks)
-    await talk.complete(
-        encode((0x19, bytes([VENDING_MODE])), (0x29, bcd(terminal.who.tid, 4)), (0x49, bcd(currency, 2)))
-    )
+    told = encode((0x19, bytes([VENDING_MODE])), (0x29, bcd(terminal.who.tid, 4)), (0x49, bcd(currency, 2)))
+    if numbered:
+        told += encode((fields.TLV_FIELD, fields.tlv((sequence.TAG, bcd(0, 3)))))
+    await talk.complete(told)
+    terminal.registration = Registration(config, currency, text_blocks, numbered)  # ids from the next command on
 
 
 async def log_off(talk: Talk, _command: Apdu) -> None:
@@ -88,7 +95,8 @@ async def status_enquiry(talk: Talk, command: Apdu) -> None:
     if command.data:
         service = fields.decode(password(talk, command.data)).get(0x03, b"\x00")[0]
     await talk.answer(ACK)
-    status = NEEDS_EOD if talk.terminal.faults.lasting("needs-eod") else 0x00
+    forced = talk.terminal.faults.lasting("status")
+    status = NEEDS_EOD if talk.terminal.faults.lasting("needs-eod") else int(forced.value, 16) if forced else 0x00
     version = talk.terminal.who.version.encode()  # an LLLVAR without a field number before it
     shown = fields.prefix(fields.LLL, len(version)) + version if service & VERSION_ASKED else b""
     await talk.complete(shown + bytes([status]))
@@ -134,6 +142,9 @@ async def reversal(talk: Talk, command: Apdu) -> None:
     refused = terminal.faults.lasting("reversal")
     payment = terminal.ledger.by_receipt(receipt)
     code = 0
+    if terminal.faults.lasting("reversal-wrong") and terminal.ledger.charged():
+        payment = max(terminal.ledger.charged(), key=lambda charge: charge.trace)
+        amount = payment.amount
     if refused is not None:
         code = int(refused.value, 16)
     elif payment is None or payment.closed or (amount is not None and amount != payment.amount):
@@ -179,7 +190,16 @@ async def end_of_day(talk: Talk, command: Apdu) -> None:
     if terminal.registration is not None and terminal.registration.admin_receipts:
         lines = ["END OF DAY", f"TERMINAL {terminal.who.tid:08d}", f"COUNT {len(charged)}", f"TOTAL {total}"]
         await talk.print_receipt(lines, receipt_type=3)
-    await talk.complete()
+    reboot = terminal.faults.lasting("eod-reboot")
+    if reboot is None:
+        await talk.complete()
+        return
+    terminal.faults.heal("eod-reboot")
+    await talk.complete(bytes([GOES_AWAY]))
+    terminal.registration = None
+    terminal.deaf_until_s = asyncio.get_running_loop().time() + int(reboot.value) / 1000
+    talk.line.cut()
+    raise LineLost
 
 
 async def abort_idle(talk: Talk, _command: Apdu) -> None:
@@ -205,6 +225,9 @@ async def obey(talk: Talk, command: Apdu) -> None:
         return
     if terminal.faults.of_command("busy", command.control, payment):
         await talk.answer(nak(0x9C))
+        return
+    if command.control == 0x0601 and terminal.faults.of_payment("no-paper", payment):
+        await talk.answer(nak(NO_PAPER))
         return
     run = ALWAYS.get(command.control) or REGISTERED.get(command.control)
     if run is None or terminal.faults.of_command("not-supported", command.control, payment):

@@ -23,9 +23,14 @@ GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC
   lost-after-status     the line breaks right after 04 0F
   ack-lost[:P]          the till's answer to 04 0F is lost with the line; P is the personality, see below
   lost-before-lines     the line breaks after the goods were confirmed, before the receipt: reversed
-  lost-before-completion the payment is stored, then the line breaks before 06 0F
+  lost-before-completion   the payment is stored, then the line breaks before 06 0F
   late-status           the payment's 04 0F comes only in the next transaction, before its own
   wrong-amount          the terminal charges and reports one unit more than it was asked for
+  no-paper              06 01 is answered 84 CC: the printer is not ready
+  slow-host=MS          the host takes MS longer
+  more-time=MIN         04 FF carries a new T4 of MIN minutes before the host is asked
+  impatient=N           only N answers "wait" (84 9C) are taken, whatever field 02 allowed; then reversed
+  other-till[=AMOUNT]   right after this payment another till's payment is charged (of the same amount)
  lasting, until {"do": "heal", "fault": NAME}
   needs-eod             05 01 says F0 and payments are refused until an end of day
   slow=MS               every message leaves MS late
@@ -38,12 +43,22 @@ GRAMMAR = """faults (--fault SPEC, repeatable; also {"do": "fault", "spec": SPEC
   repeat-silent         06 20 completes without 04 0F
   reversal=B4|B5        06 30 is refused with that code, nothing is reversed
   reversal-silent       06 30 is done, the line breaks before it is told
+  reversal-wrong        06 30 takes back the last charge, whatever receipt number and amount it was asked for
+  status=CODE           05 01 answers CODE (9C, DC, DF, ...)
+  eod-reboot=MS         06 50 ends with 06 0F FC, then the terminal is deaf for MS
+  clock-jump=SECONDS    the terminal's clock is off by so much (may be negative)
+  no-sequence           1F73 is not echoed: the terminal knows no message sequence ids
  of the process and the serial line
   die@frame=N           the process kills itself at the N-th message (in or out), before handling or sending it
-  bad-crc@frame=N       serial: the N-th message leaves once with a wrong checksum
+  cut@frame=N           the line breaks at the N-th message, before handling or sending it
+  twice@frame=N         TCP: the N-th message leaves twice
+  bad-crc[=K]@frame=N   serial: the N-th message leaves K times (1) with a wrong checksum; three times end the line
   no-ack@frame=N        serial: the till's next block after message N is taken but not acknowledged
+  lost-ack@frame=N      serial: the till's acknowledgement of the N-th message is lost, it comes again after T2
+  nak[=K]@frame=N       serial: the till's next K blocks (1) after message N arrive broken
 P, also --personality: what becomes of an approved payment whose till fell silent: reverse (the standard, 2.2.8),
-decline (as reverse, but booked as declined), keep (stored; reversed if the till's next 1F1F shows it never heard of it)"""
+decline (card complete: as reverse, but booked as declined; refuses an order number twice, B4, where 1F15 asks for it),
+keep (stored; reversed if the till's next 1F1F shows it never heard of it)"""
 
 
 class Personality(StrEnum):
@@ -55,14 +70,19 @@ class Personality(StrEnum):
 PAYMENT = {
     "decline", "cancel", "no-answer", "busy", "not-supported", "lost-before-host", "lost-after-host-before-status",
     "lost-after-status", "ack-lost", "lost-before-lines", "lost-before-completion", "late-status", "wrong-amount",
+    "no-paper", "slow-host", "more-time", "impatient", "other-till",
 }  # fmt: skip
 LASTING = {
     "needs-eod", "slow", "banner", "split", "glue", "repeat-none", "repeat-old", "repeat-wrong-tid",
-    "repeat-wrong-amount", "repeat-silent", "reversal", "reversal-silent",
+    "repeat-wrong-amount", "repeat-silent", "reversal", "reversal-silent", "reversal-wrong", "status", "eod-reboot",
+    "clock-jump", "no-sequence",
 }  # fmt: skip
-FRAME = {"die", "bad-crc", "no-ack"}
-NEED_VALUE = {"decline", "slow", "reversal", "not-supported"}
-MAY_HAVE_VALUE = {*NEED_VALUE, "no-answer", "busy", "cancel"}
+FRAME = {"die", "cut", "twice", "bad-crc", "no-ack", "lost-ack", "nak"}
+NUMBERED = {"slow", "slow-host", "more-time", "impatient", "other-till", "eod-reboot", "bad-crc", "nak"}
+NEED_VALUE = {
+    "decline", "slow", "reversal", "not-supported", "slow-host", "more-time", "impatient", "status", "eod-reboot", "clock-jump",
+}  # fmt: skip
+MAY_HAVE_VALUE = {*NEED_VALUE, "no-answer", "busy", "cancel", "other-till", "bad-crc", "nak"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +130,28 @@ def parse(spec: str) -> Fault:
 
 def check_value(spec: str, name: str, value: str) -> None:
     hexadecimal = all(c in "0123456789abcdefABCDEF" for c in value)
-    digits = {"decline": 2, "cancel": 2, "reversal": 2, "no-answer": 4, "busy": 4, "not-supported": 4}.get(name)
+    digits = {"decline": 2, "cancel": 2, "reversal": 2, "status": 2, "no-answer": 4, "busy": 4, "not-supported": 4}.get(
+        name
+    )
     if digits is not None and (value or name in NEED_VALUE) and (len(value) != digits or not hexadecimal):
         raise BadSpec(f"fault {spec!r}: {name} takes {digits} hexadecimal digits")
-    if name == "slow" and not value.isdecimal():
-        raise BadSpec(f"fault {spec!r}: slow takes milliseconds")
+    if name in NUMBERED and (value or name in NEED_VALUE) and not value.isdecimal():
+        raise BadSpec(f"fault {spec!r}: {name} takes a number")
+    if name == "more-time" and not 1 <= int(value) <= 99:
+        raise BadSpec(f"fault {spec!r}: more-time takes 1 to 99 minutes")
+    if name == "clock-jump" and not value.removeprefix("-").isdecimal():
+        raise BadSpec(f"fault {spec!r}: clock-jump takes seconds")
+
+
+def listed() -> list[dict[str, str]]:
+    """Every name, what it strikes, and its line of the grammar."""
+    told = {}
+    for line in GRAMMAR.splitlines():
+        names, _, text = line.strip().partition("  ")
+        for name in names.split(", "):
+            told[name.partition("=")[0].partition("@")[0].partition("[")[0]] = text.strip()
+    kinds = ((PAYMENT, "payment"), (LASTING, "lasting"), (FRAME, "frame"))
+    return [{"fault": name, "of": kind, "does": told.get(name, "")} for names, kind in kinds for name in sorted(names)]
 
 
 class Faults:

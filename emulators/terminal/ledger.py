@@ -51,6 +51,7 @@ class Transaction:
     result: int = 0
     orig_trace: int | None = None
     closed: bool = False
+    order: str = ""
 
 
 class Ledger:
@@ -102,6 +103,12 @@ class Ledger:
             t for t in self.transactions.values() if t.state is State.STORED and t.orig_trace is None and not t.closed
         ]
 
+    def successful_order(self, order: str) -> Transaction | None:
+        """The last successful payment, if it carries this order number: then an order comes twice."""
+        stored = [t for t in self.transactions.values() if t.state is State.STORED and t.orig_trace is None]
+        last = max(stored, key=lambda t: t.trace, default=None)
+        return last if last is not None and last.order == order else None
+
     def by_receipt(self, receipt: int) -> Transaction | None:
         """The latest payment with this receipt number."""
         found = [t for t in self.transactions.values() if t.receipt == receipt and t.orig_trace is None]
@@ -142,15 +149,20 @@ class Ledger:
         return Transaction(
             trace=entry["trace"], receipt=entry["receipt"], turnover=entry["turnover"], amount=entry["amount"],
             currency=entry["currency"], brand=entry["brand"], at=entry["at"], state=state,
-            result=entry.get("result", 0), orig_trace=entry.get("orig_trace"),
+            result=entry.get("result", 0), orig_trace=entry.get("orig_trace"), order=entry.get("order", ""),
         )  # fmt: skip
 
-    def authorised(self, *, amount: int, currency: int, brand: str) -> Transaction:
-        """A new payment that the host approved, with the next trace, receipt and turnover numbers."""
+    def authorised(
+        self, *, amount: int, currency: int, brand: str, order: str = "", receipt: int | None = None
+    ) -> Transaction:
+        """A new payment that the host approved, with the next trace, receipt and turnover numbers.
+
+        `order` is the till's order number; `receipt` takes up the number of a payment that 1F1F has just taken back (ch. 4).
+        """
         trace = self._trace + 1
         self._append(
-            "authorised", trace=trace, receipt=self._receipt % NUMBER_MAX + 1, turnover=self._turnover + 1,
-            amount=amount, currency=currency, brand=brand,
+            "authorised", trace=trace, receipt=receipt or self._receipt % NUMBER_MAX + 1, turnover=self._turnover + 1,
+            amount=amount, currency=currency, brand=brand, **({"order": order} if order else {}),
         )  # fmt: skip
         return self.transactions[trace]
 

@@ -114,6 +114,7 @@ class Line(ABC):
         self.watch = watch
         self.delay_s = 0.0
         self.split = False
+        self.twice_next = False
         self.glue = False
         self._kept = b""
         self._inbox: asyncio.Queue[Apdu | None] = asyncio.Queue()
@@ -173,6 +174,9 @@ class TcpLine(Line):
             buffer += data
             while (apdu := take(buffer)) is not None:
                 self.watch("in", apdu)
+                if self.lost:  # cut at this message
+                    self._inbox.put_nowait(None)
+                    return
                 self._inbox.put_nowait(apdu)
         self._inbox.put_nowait(None)
 
@@ -180,6 +184,11 @@ class TcpLine(Line):
         if self.lost:
             raise LineLost
         self.watch("out", apdu)
+        if self.lost:
+            raise LineLost
+        if self.twice_next:
+            self.twice_next = False
+            await self._write(apdu.encode())
         if self.glue and apdu == ACK:
             self._kept += apdu.encode()
             asyncio.get_running_loop().call_later(GLUE_S, self._unglue)
@@ -203,8 +212,11 @@ class SerialLine(Line):
         self._acks: asyncio.Queue[bool] = asyncio.Queue()
         self._last = b""
         self._sending = False
-        self.bad_crc_next = False
+        self.bad_crc_next = 0
         self.ignore_next = False
+        self.refuse_next = 0
+        self.lose_ack_next = False
+        self._deaf = False  # waiting for an acknowledgement that was lost: half duplex, nothing else is heard
         super().__init__(wire, watch)
 
     async def _read(self) -> None:
@@ -224,11 +236,20 @@ class SerialLine(Line):
         self._inbox.put_nowait(None)
 
     async def _take(self, kind: str, message: bytes) -> None:
+        if kind == "ack" and self._sending and self.lose_ack_next:
+            self.lose_ack_next, self._deaf = False, True
+            return
         if kind in {"ack", "nak"}:
+            self._deaf = False
             # Over from this byte on: the till's next block may stand in the same piece, before `send` gets to run.
             self._sending = self._sending and kind == "nak"
             self._acks.put_nowait(kind == "ack")
             return
+        if self._deaf and not (self._sending and message == self._last):
+            return
+        if kind == "frame" and self.refuse_next:
+            self.refuse_next -= 1
+            kind = "bad"
         if kind == "bad":
             await self.wire.write(bytes([NAK_BYTE]))
             return
@@ -244,12 +265,14 @@ class SerialLine(Line):
         apdu = take(buffer)
         if apdu is not None and not buffer:
             self.watch("in", apdu)
-            self._inbox.put_nowait(apdu)
+            self._inbox.put_nowait(None if self.lost else apdu)
 
     async def send(self, apdu: Apdu) -> None:
         if self.lost:
             raise LineLost
         self.watch("out", apdu)
+        if self.lost:
+            raise LineLost
         block = frame(apdu.encode())
         self._sending = True
         try:
@@ -258,7 +281,7 @@ class SerialLine(Line):
                     self._acks.get_nowait()
                 sent = block
                 if self.bad_crc_next:
-                    self.bad_crc_next = False
+                    self.bad_crc_next -= 1
                     sent = block[:-1] + bytes([block[-1] ^ 0xFF])
                 await self._write(sent)
                 with contextlib.suppress(TimeoutError):

@@ -34,8 +34,9 @@ def abort(code: int) -> Apdu:
     return Apdu(0x061E, bytes([code]))
 
 
-def intermediate(status: int) -> Apdu:
-    return Apdu(0x04FF, bytes([status]))
+def intermediate(status: int, *, t4_min: int | None = None) -> Apdu:
+    """04 FF; `t4_min` is a new T4 in minutes, one byte of BCD behind the status."""
+    return Apdu(0x04FF, bytes([status]) + (b"" if t4_min is None else bcd(t4_min, 1)))
 
 
 def clock(at: datetime) -> list[tuple[int, bytes]]:

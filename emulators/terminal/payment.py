@@ -19,21 +19,29 @@ WRONG_CURRENCY = 0x6F
 IMPOSSIBLE = 0x83
 NEEDS_EOD = 0xF0
 HOLD_S_DEFAULT = 30  # field 01
+ORDER_MAX = 25
+COMPARE_ORDERS = 0x04
+DUPLICATE = 0xB4
 CARD_S = 60.0  # how long an attended terminal waits for its customer
 
-# Intermediate status: insert card, waiting for the host, sending auto-reversal, approved (take goods), declined.
-INSERT_CARD, ASKING_HOST, REVERSING, APPROVED, DECLINED = 0x0A, 0x04, 0x05, 0x1C, 0x1D
+# Intermediate status: insert card, please wait, waiting for the host, sending auto-reversal, approved (take goods), declined.
+INSERT_CARD, WAIT, ASKING_HOST, REVERSING, APPROVED, DECLINED = 0x0A, 0x0E, 0x04, 0x05, 0x1C, 0x1D
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A parsed 06 01. `last_seen`: the receipt number in TLV 1F1F; None without the tag, "" when it came empty."""
+    """A parsed 06 01. `last_seen`: the receipt number in TLV 1F1F; None without the tag, "" when it came empty.
+
+    `order` (1F0D, ASCII) is compared with the last successful payment's where `guards` (1F15 with bit 04) asks for it.
+    """
 
     amount: int
     currency: int
     hold_s: float
     repeats_max: int | None
     last_seen: int | str | None
+    order: str = ""
+    guards: bool = False
 
 
 def parse(data: bytes, registered_currency: int) -> Wanted:
@@ -42,15 +50,23 @@ def parse(data: bytes, registered_currency: int) -> Wanted:
     if 0x04 not in found:
         raise fields.BadField("no amount (04)")
     last_seen: int | str | None = None
+    order, guards = "", False
     for tag in fields.tags(found.get(fields.TLV_FIELD, b"")):
-        if tag.tag == 0x1F1F:
-            last_seen = fields.number(tag.value) if tag.value else ""
+        match tag.tag:
+            case 0x1F1F:
+                last_seen = fields.number(tag.value) if tag.value else ""
+            case 0x1F0D if tag.value.isalnum() and len(tag.value) <= ORDER_MAX:
+                order = tag.value.decode("ascii")  # anything else is passed over, the payment goes on
+            case 0x1F15 if tag.value:
+                guards = bool(tag.value[-1] & COMPARE_ORDERS)
     return Wanted(
         amount=fields.number(found[0x04]),
         currency=fields.number(found[0x49]) if 0x49 in found else registered_currency,
         hold_s=float(found[0x01][0]) if 0x01 in found else float(HOLD_S_DEFAULT),
         repeats_max=found[0x02][0] if 0x02 in found else None,
         last_seen=last_seen,
+        order=order,
+        guards=guards,
     )
 
 
@@ -62,6 +78,7 @@ class Payment:
         self.terminal: Terminal = talk.terminal
         self.wanted = wanted
         self.n = self.terminal.payments
+        self.reused_receipt: int | None = None
 
     def due(self, fault: str) -> bool:
         """Whether a fault of this payment strikes here; it says so as an event."""
@@ -79,6 +96,8 @@ class Payment:
         wanted, terminal = self.wanted, self.terminal
         await self.talk.answer(ACK)
         self.resynchronise()
+        if await self.is_duplicate():
+            return
         if terminal.faults.lasting("needs-eod"):
             await self.talk.fail(NEEDS_EOD)
             return
@@ -97,9 +116,12 @@ class Payment:
             return
         if self.due("lost-before-host"):
             self.break_line()
+        if (more := terminal.faults.of_payment("more-time", self.n)) is not None:
+            await self.talk.ask(messages.intermediate(WAIT, t4_min=int(more.value)))
         self.talk.abortable = False
         await self.talk.tell(ASKING_HOST)
-        await self.talk.pause(terminal.host_s)
+        slow = terminal.faults.of_payment("slow-host", self.n)
+        await self.talk.pause(terminal.host_s + (int(slow.value) / 1000 if slow else 0.0))
         if customer.act is Act.DECLINE:
             await self.declined(customer.code)
             return
@@ -112,6 +134,20 @@ class Payment:
             return
         if last.state is State.STORED and self.wanted.last_seen == last.receipt - 1:
             self.terminal.ledger.move(last.trace, State.REVERSED, reason="1F1F", result=CANCELLED)
+            self.reused_receipt = last.receipt
+
+    async def is_duplicate(self) -> bool:
+        """card complete, 7.2: the order number of the last successful payment again is refused, its receipt told again."""
+        terminal, wanted = self.terminal, self.wanted
+        if terminal.personality is not Personality.DECLINE or not wanted.guards or not wanted.order:
+            return False
+        twin = terminal.ledger.successful_order(wanted.order)
+        if twin is None:
+            return False
+        if terminal.registration is not None and terminal.registration.receipts:
+            await self.talk.print_receipt(messages.receipt_lines(twin, terminal.who, copy="COPY"), receipt_type=2)
+        await self.talk.fail(DUPLICATE)
+        return True
 
     async def card(self) -> Customer:
         """Wait for the customer; the till may abort while we do."""
@@ -153,8 +189,9 @@ class Payment:
     async def approved(self) -> None:
         wrong = self.due("wrong-amount")
         transaction = self.terminal.ledger.authorised(
-            amount=self.wanted.amount + wrong, currency=self.wanted.currency, brand=self.terminal.brand
-        )
+            amount=self.wanted.amount + wrong, currency=self.wanted.currency, brand=self.terminal.brand,
+            order=self.wanted.order, receipt=self.reused_receipt,
+        )  # fmt: skip
         try:
             await self.held(transaction)
         except LineLost:
@@ -169,9 +206,13 @@ class Payment:
         if self.due("late-status"):
             terminal.late = status
             self.fell_silent(transaction, terminal.personality)
+            if ledger.transactions[transaction.trace].state is State.STORED:
+                self.break_line()  # it cannot say that it failed
             await talk.fail(CANCELLED)
             return
         ledger.move(transaction.trace, State.HELD)
+        impatient = terminal.faults.of_payment("impatient", self.n)
+        repeats_max = self.wanted.repeats_max if impatient is None else int(impatient.value)
         repeats = 0
         while True:
             if self.due("lost-after-status"):
@@ -193,7 +234,7 @@ class Payment:
                     return
                 case 0x849C:
                     repeats += 1
-                    if self.wanted.repeats_max is not None and repeats > self.wanted.repeats_max:
+                    if repeats_max is not None and repeats > repeats_max:
                         ledger.move(transaction.trace, State.REVERSED, reason="hold-too-long", result=CANCELLED)
                         await self.taken_back(transaction)
                         return
@@ -237,6 +278,15 @@ class Payment:
             self.break_line()
         await talk.complete()
 
+    def other_till(self) -> None:
+        """Somebody else's payment at this terminal, right behind ours."""
+        found = self.terminal.faults.of_payment("other-till", self.n)
+        if found is not None:
+            other = self.terminal.ledger.authorised(
+                amount=int(found.value or self.wanted.amount), currency=self.wanted.currency, brand=self.terminal.brand
+            )
+            self.terminal.ledger.move(other.trace, State.STORED, till="other")
+
     def fell_silent(self, transaction: Transaction, personality: Personality) -> None:
         """What becomes of an open payment whose till is not there any more."""
         if transaction.state not in {State.AUTHORISED, State.HELD, State.CONFIRMED}:
@@ -278,4 +328,8 @@ async def authorise(talk: Talk, command: Apdu) -> None:
         await talk.answer(nak(0x83))
         return
     terminal.payments += 1
-    await Payment(talk, wanted).run()
+    payment = Payment(talk, wanted)
+    try:
+        await payment.run()
+    finally:
+        payment.other_till()

@@ -3,10 +3,11 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ BANNER = bytes([0, 0, 0, 0x3E]) + b'"VER|1.0.0|APP|EMULATOR"'.ljust(0x3E)
 class Process:
     """Accepts tills one after the other and turns standard input into customers and faults."""
 
-    def __init__(self, terminal: Terminal, port: wire.Port, *, t2_s: float) -> None:
+    def __init__(self, terminal: Terminal, port: wire.Port, *, t2_s: float, silent_s: float = SILENT_S) -> None:
+        self._silent_s = silent_s
         self._terminal = terminal
         self._port = port
         self._t2_s = t2_s
@@ -42,8 +44,9 @@ class Process:
         while True:
             client = await self._port.accept()
             if self._task is not None and self._client is not None and self._client.hung_up():
-                await asyncio.wait({self._task}, timeout=SILENT_S)  # it is about to learn that its till has gone
-            if self._task is not None and not self._task.done():
+                await asyncio.wait({self._task}, timeout=self._silent_s)  # it is about to learn that its till has gone
+            deaf = asyncio.get_running_loop().time() < terminal.deaf_until_s
+            if deaf or (self._task is not None and not self._task.done()):
                 client.close(reset=True)
                 terminal.events.say("refused", client=client.name)
                 continue
@@ -66,7 +69,9 @@ class Process:
                 self._line = None
             if not client.serial:
                 break
-            await asyncio.sleep(SILENT_S)  # a serial line cannot be closed; it can be dead for a while
+            # A serial line cannot be closed; it can be dead for a while, and what is said into it then is lost.
+            await asyncio.sleep(max(self._silent_s, terminal.deaf_until_s - asyncio.get_running_loop().time()))
+            client.close(reset=True)
         terminal.events.say("disconnected", client=client.name)
 
     def _open(self, client: wire.Wire) -> Line:
@@ -88,11 +93,22 @@ class Process:
         terminal.events.say("frame", dir=direction, hex=apdu.shown(), name=apdu.name, n=terminal.frames)
         if terminal.faults.of_frame("die", terminal.frames):
             os.kill(os.getpid(), signal.SIGKILL)
-        if isinstance(self._line, SerialLine):
-            if terminal.faults.of_frame("bad-crc", terminal.frames):
-                self._line.bad_crc_next = True
+        line = self._line
+        if line is None:
+            return
+        if terminal.faults.of_frame("cut", terminal.frames):
+            line.cut()
+        if terminal.faults.of_frame("twice", terminal.frames):
+            line.twice_next = True
+        if isinstance(line, SerialLine):
+            if (found := terminal.faults.of_frame("bad-crc", terminal.frames)) is not None:
+                line.bad_crc_next = int(found.value or 1)
+            if (found := terminal.faults.of_frame("nak", terminal.frames)) is not None:
+                line.refuse_next = int(found.value or 1)
             if terminal.faults.of_frame("no-ack", terminal.frames):
-                self._line.ignore_next = True
+                line.ignore_next = True
+            if terminal.faults.of_frame("lost-ack", terminal.frames):
+                line.lose_ack_next = True
 
     def obey(self, command: dict[str, Any]) -> None:
         """A line from standard input."""
@@ -101,7 +117,9 @@ class Process:
         except BadSpec as error:
             self._terminal.events.say("error", why=str(error), code=error.code)
             return
-        self._terminal.events.say("done", do=command["do"])
+        self._terminal.events.say(
+            "done", do=command["do"], frames=self._terminal.frames, payments=self._terminal.payments
+        )
 
     def _do(self, command: dict[str, Any]) -> None:
         terminal = self._terminal
@@ -128,6 +146,18 @@ class Process:
         self._port.close()
 
 
+class ListFaults(argparse.Action):
+    """Prints what `--fault` knows and ends, whatever other options are missing."""
+
+    def __init__(self, option_strings: list[str], **more: Any) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=more.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        for line in faults.listed():
+            print(json.dumps(line, ensure_ascii=False))
+        parser.exit()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m emulators terminal`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -137,6 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + '\n\ncommands on standard input, a line each: {"do": "present"} (with --attended), {"do": "cancel"},'
         + '\n  {"do": "decline", "code": "05"}, {"do": "fault", "spec": SPEC}, {"do": "heal", "fault": NAME}'
     )
+    parser.add_argument("--list-faults", action=ListFaults, help="the names for --fault, a JSON line each, and exit")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--listen", metavar="HOST:PORT", help="a TCP port (20007 is usual); port 0 takes a free one")
     where.add_argument("--pty", metavar="PATH", help="a pseudo-terminal, reachable under PATH, with serial framing")
@@ -150,6 +181,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeat-ms", type=int, default=2000, help="until 04 0F is repeated after 84 9C (default 2000)"
     )
     parser.add_argument("--t2-ms", type=int, default=5000, help="serial: wait for an acknowledgement (default 5000)")
+    parser.add_argument("--t3-ms", type=int, default=5000, help="wait for an answer to a message (default 5000)")
+    parser.add_argument(
+        "--silent-ms", type=int, default=2000, help="serial: how long a broken line stays dead (default 2000)"
+    )
     parser.add_argument("--attended", action="store_true", help="the card comes when standard input says so")
     parser.add_argument("--password", default="123456", help="six digits (default 123456)")
     parser.add_argument("--tid", type=int, default=28004869, help="terminal number (default 28004869)")
@@ -168,10 +203,12 @@ async def serve(options: argparse.Namespace) -> None:
         raise BadSetting("--brand needs 1 to 24 ASCII characters")
     events = Events(sys.stdout)
 
-    def now() -> datetime:
-        return datetime.now().astimezone()
-
     waiting = faults.Faults([faults.parse(spec) for spec in options.fault])
+
+    def now() -> datetime:
+        jump = waiting.lasting("clock-jump")
+        return datetime.now().astimezone() + timedelta(seconds=int(jump.value) if jump else 0)
+
     try:
         ledger = Ledger(options.ledger, lambda: now().isoformat(timespec="seconds"))
     except OSError as error:
@@ -180,12 +217,12 @@ async def serve(options: argparse.Namespace) -> None:
         who=Identity(tid=options.tid, merchant="100461763"), ledger=ledger, faults=waiting, events=events, now=now,
         password=options.password, currencies=tuple(options.currency or (392,)), brand=options.brand.upper(),
         personality=Personality(options.personality), pause_s=options.pause_ms / 1000, host_s=options.host_ms / 1000,
-        repeat_s=options.repeat_ms / 1000, attended=options.attended,
+        repeat_s=options.repeat_ms / 1000, attended=options.attended, t3_s=options.t3_ms / 1000,
     )  # fmt: skip
     for transaction in ledger.open:  # the power went before the till's answer counted
         settle(terminal, transaction, terminal.personality, reason="restart")
     port = wire.open_port(options.listen, options.pty)
-    process = Process(terminal, port, t2_s=options.t2_ms / 1000)
+    process = Process(terminal, port, t2_s=options.t2_ms / 1000, silent_s=options.silent_ms / 1000)
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(process.run())
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from emulators.events import Events
-from emulators.terminal import messages
+from emulators.terminal import messages, sequence
 from emulators.terminal.apdu import ACK, Apdu, nak
 from emulators.terminal.faults import Faults, Personality
 from emulators.terminal.ledger import Ledger
@@ -41,6 +41,7 @@ class Registration:
     config: int
     currency: int
     text_blocks: bool
+    sequence: bool = False
 
     @property
     def intermediate(self) -> bool:
@@ -77,6 +78,8 @@ class Terminal:
     payments: int = 0
     frames: int = 0
     late: Apdu | None = None
+    deaf_until_s: float = 0.0  # on the loop's clock
+    t3_s: float = T3_S
     customer: "asyncio.Queue[Customer]" = field(default_factory=asyncio.Queue)
 
 
@@ -90,39 +93,63 @@ class Talk:
         self.abortable = False  # before the host has been asked
         self._command: Apdu | None = None  # the command being worked on, to know its repetition
         self._answer: Apdu | None = None
+        self._number_of_command = 0
+        self._number = 0  # the last message sequence id of either side
+        self._asked = 0  # the id of our message that waits for its answer
+
+    @property
+    def numbered(self) -> bool:
+        return self.terminal.registration is not None and self.terminal.registration.sequence
 
     async def receive_command(self) -> Apdu:
         """Wait for the next command; stray answers between commands are dropped."""
         while True:
             apdu = await self.line.receive(None)
             assert apdu is not None
-            if not apdu.is_answer:
-                self._command = apdu
-                self.abort_wanted = self.abortable = False
-                return apdu
+            if apdu.is_answer:
+                continue
+            if self.numbered and apdu.control != 0x0600:
+                number = sequence.number_of(apdu)
+                if number is None:
+                    self.terminal.events.say("error", why=f"{apdu.name} without a sequence id", code="no_sequence_id")
+                elif number == self._number_of_command and apdu == self._command:
+                    await self.line.send(self._answer or ACK)  # the same command again: said again, not done again
+                    continue
+                else:
+                    self._number = self._number_of_command = number
+            self._command = apdu
+            self.abort_wanted = self.abortable = False
+            return apdu
 
     async def answer(self, apdu: Apdu) -> None:
-        """The 80 or 84 to the command."""
+        """The 80 or 84 to the command; it echoes the command's sequence id."""
+        if self.numbered and self._command is not None and self._command.control != 0x0600:
+            apdu = sequence.stamped(apdu, self._number_of_command)
         self._answer = apdu
         await self.line.send(apdu)
 
     async def interrupted(self, apdu: Apdu) -> None:
         """A command that came while the terminal is master: an abort, a repetition, or out of turn."""
         if apdu.control == 0x06B0:
-            if self.abortable:
-                self.abort_wanted = True
-                await self.line.send(ACK)
-            else:
-                await self.line.send(nak(0x83))
-        elif apdu == self._command and isinstance(self.line, SerialLine):
+            self.abort_wanted = self.abort_wanted or self.abortable
+            answer = ACK if self.abortable else nak(0x83)
+            number = sequence.number_of(apdu)
+            if self.numbered and number is not None:
+                self._number = max(self._number, number)
+                answer = sequence.stamped(answer, number)
+            await self.line.send(answer)
+        elif apdu == self._command and (isinstance(self.line, SerialLine) or self.numbered):
             await self.line.send(self._answer or ACK)
         elif not apdu.is_answer:
             await self.line.send(nak(0x9C))
 
-    async def ask(self, apdu: Apdu, timeout_s: float = T3_S) -> Apdu | None:
-        """Send a message and wait for its answer; None when none came in time. Raises LineLost."""
+    async def ask(self, apdu: Apdu, timeout_s: float | None = None) -> Apdu | None:
+        """Send a message and wait for its answer (T3); None when none came in time. Raises LineLost."""
+        if self.numbered and self._number:
+            self._number = self._asked = sequence.after(self._number)
+            apdu = sequence.stamped(apdu, self._number)
         await self.line.send(apdu)
-        return await self.await_answer(timeout_s)
+        return await self.await_answer(self.terminal.t3_s if timeout_s is None else timeout_s)
 
     async def await_answer(self, timeout_s: float) -> Apdu | None:
         loop = asyncio.get_running_loop()
@@ -132,6 +159,9 @@ class Talk:
             if apdu is None:
                 return None
             if apdu.is_answer:
+                if self.numbered and self._asked and sequence.number_of(apdu) not in {None, self._asked}:
+                    self.terminal.events.say("stale", hex=apdu.shown())  # the answer to another message
+                    continue
                 return apdu
             await self.interrupted(apdu)
         return None

@@ -198,10 +198,11 @@ def recovery_step(rows: Sequence[Row]) -> Step:
 
 
 def charge_evidence(rows: Sequence[Row]) -> Evidence | None:
-    """The newest evidence that names the charge by receipt or trace number: `seen` for a query, the argument of a reversal."""
+    """The newest evidence that names the charge: `seen` for a query, the argument of a reversal. A terminal names it by receipt
+    or trace number, a payment service by its own id."""
     for row in reversed(rows):
         found = row.evidence
-        if found is not None and (found.receipt_no is not None or found.trace is not None):
+        if found is not None and (found.receipt_no, found.trace, found.provider_id) != (None, None, None):
             return found
     return None
 

@@ -85,11 +85,15 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One thing to show. `hint` is the terminal's own text in its own language: small print at most, never the message."""
+    """One thing to show. `hint` is the terminal's own text in its own language: small print at most, never the message.
+
+    `qr`: what a QR code on the kiosk's own screen holds, for the guest's phone; it is shown until a Progress without it.
+    """
 
     stage: Stage
     hint: str | None = None
     may_cancel: bool = False
+    qr: str | None = None
 
     @property
     def message_key(self) -> str:

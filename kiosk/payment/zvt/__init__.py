@@ -3,7 +3,7 @@
     bytes       bcd, apdu, tlv, fields; framing (serial blocks)
     words       commands (ours), messages (the terminal's), codes (tables), describe (masked frames)
     wires       link (TCP), serial_link
-    talk        dialogue (one command), session (a registered line), hold (an approval that waits), judge (what a query proves)
+    talk        sequence (message ids), dialogue (one command), session (a registered line), hold (an approval that waits), judge (what a query proves)
     driver      ZvtTerminal: the payment contract
 
 `connect("tcp://192.168.1.20:20007", Options(password=...))` is all a caller needs.
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kiosk.payment.contract import Terminal
 from kiosk.payment.zvt.driver import ZvtTerminal
 from kiosk.payment.zvt.link import PORT, TcpLink
-from kiosk.payment.zvt.options import HoldMode, Options
+from kiosk.payment.zvt.options import HoldMode, Kind, Options
 from kiosk.payment.zvt.timers import Timers
 
 
@@ -38,4 +38,4 @@ def connect(address: str, options: Options) -> Terminal:
     raise ValueError(f"terminal address '{address}': tcp://HOST[:PORT] or serial:///dev/NAME[?baud=N] is allowed")
 
 
-__all__ = ["PORT", "HoldMode", "Options", "TcpLink", "Timers", "ZvtTerminal", "connect"]
+__all__ = ["PORT", "HoldMode", "Kind", "Options", "TcpLink", "Timers", "ZvtTerminal", "connect"]

@@ -17,6 +17,8 @@ BY_CARD_OR_HOST = frozenset(
 )
 """The card or its bank said no (chapter 10); everything else that is not 00 or 6C is the terminal's own trouble."""
 END_OF_DAY_OPEN = 0xF0
+GOES_AWAY = frozenset({0xE0, 0xFC})
+"""06 0F of an end of day: the terminal updates or restarts itself now, and is deaf for a while."""
 NO_HOST = frozenset({0x7D, 0x9B, 0x9C, 0xA0, 0xA1, 0xA3})
 """The terminal could not reach its host: the same may go well later."""
 

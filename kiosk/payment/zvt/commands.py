@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Final
 
 from kiosk.payment.zvt import bcd, fields, tlv
@@ -31,6 +33,8 @@ WAIT = Apdu(0x849C)
 REFUSE_GOODS = Apdu(0x8466)
 """To 04 0F: goods not issued, reverse (84 with anything but 00, 9C, 9D; 2.2.6 c)."""
 NOT_SUPPORTED = Apdu(0x8483)
+CANNOT_PRINT = Apdu(0x84CC)
+"""To 06 D1 and 06 D3: the receipt cannot be taken; the terminal reverses (PA00P015, 2.2.8)."""
 
 ECR_PRINTS_PAYMENT = 0x02
 ECR_PRINTS_ADMIN = 0x04
@@ -54,6 +58,12 @@ NO_PRINTING = 0x02
 _PERMITTED_COMMANDS = 0x26
 _COMMAND = 0x0A
 _PRINT_TEXT_BLOCK = b"\x06\xd3"
+_SEQUENCE_ID = 0x1F73
+_MIRRORED = 0x1F1F
+_ORDER = 0x1F0D
+_CARD_READING = 0x1F15
+_COMPARE_ORDERS = b"\x04"
+_ORDER_NUMBER = re.compile(r"[0-9A-Za-x]{1,25}")
 
 
 def registration(
@@ -63,16 +73,23 @@ def registration(
     currency: int | None,
     service: int | None = None,
     text_blocks: bool = False,
+    sequence_ids: bool = False,
 ) -> Apdu:
-    """06 00. `currency` is the ISO 4217 number (392 for JPY); with `text_blocks` the terminal may send 06 D3."""
+    """06 00. `currency` is the ISO 4217 number (392 for JPY); with `text_blocks` the terminal may send 06 D3; `sequence_ids`
+    offers to number every message (chapter 5). `service` is the service byte; the kiosk opens no port for a terminal's own
+    connection (20008), so none is named."""
     data = bcd.encode(password, size=3) + bytes([config])
     if currency is not None:
         data += bcd.encode(currency, size=2)
     if service is not None:
         data += bytes([fields.SERVICE, service])
+    offered = b""
     if text_blocks:
-        listed = tlv.Tlv(_PERMITTED_COMMANDS, tlv.Tlv(_COMMAND, _PRINT_TEXT_BLOCK).encode())
-        data += fields.encode([(fields.TLV, listed.encode())])
+        offered += tlv.Tlv(_PERMITTED_COMMANDS, tlv.Tlv(_COMMAND, _PRINT_TEXT_BLOCK).encode()).encode()
+    if sequence_ids:
+        offered += tlv.Tlv(_SEQUENCE_ID, bytes(3)).encode()
+    if offered:
+        data += fields.encode([(fields.TLV, offered)])
     return Apdu(REGISTRATION, data)
 
 
@@ -82,8 +99,12 @@ def authorisation(
     currency: int | None = None,
     answer_timeout_s: int | None = None,
     status_infos_max: int | None = None,
+    mirrored: bytes | None = None,
+    order: str | None = None,
 ) -> Apdu:
-    """06 01. `answer_timeout_s` (field 01): how long the terminal waits for each answer to 04 0F before it reverses;
+    """06 01. `mirrored` (1F1F): the identifier of the last transaction we saw, empty where we saw none, never a zero: the
+    terminal takes back what lies between (chapter 4). `order` (1F0D): refused with B4 if the last successful payment had it.
+    `answer_timeout_s` (field 01): how long the terminal waits for each answer to 04 0F before it reverses;
     `status_infos_max` (field 02): how often we may answer "wait"."""
     values = [(fields.AMOUNT, bcd.encode(amount_minor, size=6))]
     if currency is not None:
@@ -92,7 +113,20 @@ def authorisation(
         values.append((fields.TIMEOUT, bytes([answer_timeout_s])))
     if status_infos_max is not None:
         values.append((fields.MAX_STATUS_INFOS, bytes([status_infos_max])))
+    container = b""
+    if mirrored is not None:
+        container += tlv.Tlv(_MIRRORED, mirrored if any(mirrored) else b"").encode()
+    if order is not None:
+        container += tlv.Tlv(_CARD_READING, _COMPARE_ORDERS).encode()
+        container += tlv.Tlv(_ORDER, order_number(order).encode("ascii")).encode()
+    if container:
+        values.append((fields.TLV, container))
     return Apdu(AUTHORISATION, fields.encode(values))
+
+
+def order_number(order: str) -> str:
+    """`order` as card complete takes it (chapter 7.2): up to 25 of 0-9, A-Z, a-x; anything else by its digest."""
+    return order if _ORDER_NUMBER.fullmatch(order) else sha256(order.encode()).hexdigest()[:24].upper()
 
 
 def partial_issue(*, amount_minor: int) -> Apdu:

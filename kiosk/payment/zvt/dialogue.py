@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from kiosk.payment.errors import TerminalLinkError, TerminalSilentError
-from kiosk.payment.zvt import commands, messages
+from kiosk.payment.zvt import codes, commands, messages, sequence
 from kiosk.payment.zvt.apdu import Apdu
 from kiosk.payment.zvt.describe import describe
 from kiosk.payment.zvt.link import Link
@@ -30,6 +30,8 @@ _PRINTS = frozenset({messages.PRINT_LINE, messages.PRINT_TEXT_BLOCK})
 _TWIN_WITHIN_S = 0.05
 """A second, equal 04 FF so soon was on its way before our answer: answering it would leave a consent too many on the wire."""
 _TRACE_MAX = 60
+RECEIPT_LINES_MAX = 600
+"""More than any receipt has: a terminal that prints on and on is told that there is no more paper (84 CC)."""
 
 
 class Wire:
@@ -41,6 +43,9 @@ class Wire:
         self._ahead: deque[Apdu] = deque()
         self._spoke_since = True
         self._spoke_at_s = 0.0
+        self._number: int | None = None  # the last sequence id of either side; None: not agreed
+        self._asked: int | None = None  # the id of our command that is to be answered
+        self._answered: tuple[int, Apdu] | None = None  # the last id we answered, and what we said
         self.trace: deque[str] = deque(maxlen=_TRACE_MAX)
 
     @property
@@ -51,6 +56,15 @@ class Wire:
         self._link.open()
         self._ahead.clear()
         self._last, self._spoke_since = None, True
+        self._number = self._asked = self._answered = None
+
+    def number_from_now_on(self) -> None:
+        """Both sides have agreed on sequence ids: from the next command on (chapter 5.1)."""
+        self._number = 0
+
+    @property
+    def is_numbered(self) -> bool:
+        return self._number is not None
 
     def close(self) -> None:
         self._link.close()
@@ -58,6 +72,7 @@ class Wire:
     def send(self, unit: Apdu) -> None:
         """Say `unit`. What has come twice before it is one question, and gets one answer."""
         self._drop_twins()
+        unit = self._numbered(unit)
         line = describe(unit)
         self.trace.append(f"> {line}")
         log.debug("zvt_frame", sent=line)
@@ -73,10 +88,43 @@ class Wire:
         if unit == self._last and (not self._spoke_since or self._is_twin(unit)):
             self.trace.append(f"< {line} (again)")
             return None
+        if not self._is_next(unit, line):
+            return None
         self.trace.append(f"< {line}")
         log.debug("zvt_frame", received=line)
         self._last, self._spoke_since = unit, False
         return unit
+
+    def _numbered(self, unit: Apdu) -> Apdu:
+        """The unit with its id: a command of ours takes the next one, an answer echoes the one it answers."""
+        if self._number is None:
+            return unit
+        if not unit.is_answer:
+            self._number = self._asked = sequence.after(self._number)
+            return sequence.stamped(unit, self._number)
+        said = None if self._last is None else sequence.number_of(self._last)
+        if said is None:
+            return unit
+        unit = sequence.stamped(unit, said)
+        self._answered = (said, unit)
+        return unit
+
+    def _is_next(self, unit: Apdu, line: str) -> bool:
+        """Whether a numbered unit is new: what was answered is answered again in the same words, and done once."""
+        number = None if self._number is None else sequence.number_of(unit)
+        if number is None:
+            return True
+        if unit.is_answer:
+            if number == self._asked:
+                return True
+            self.trace.append(f"< {line} (to another)")
+            return False
+        if self._answered is not None and self._answered[0] == number:
+            self.trace.append(f"< {line} (again)")
+            self._link.send(self._answered[1])
+            return False
+        self._number = number
+        return True
 
     @property
     def last(self) -> Apdu | None:
@@ -120,8 +168,10 @@ class Receipts:
     _told: dict[ReceiptKind, list[str]] = field(default_factory=dict)
     _untold: list[list[str]] = field(default_factory=list)
     _fresh: bool = True
+    lines: int = 0
 
     def add(self, part: PrintedText) -> None:
+        self.lines += len(part.lines)
         if part.kind is not None:
             self._told.setdefault(part.kind, []).extend(part.lines)
             return
@@ -162,6 +212,7 @@ class Dialogue:
         self._stop = stop
         self._stop_at_s = None if deadline_s is None else time.monotonic() + deadline_s
         self._abort_sent = False
+        self._at_host = False  # from here on a terminal refuses 06 B0
         self._answered: Apdu | None = None
         self._t4_s = timers.t4_s
         self.receipts = Receipts()
@@ -227,19 +278,20 @@ class Dialogue:
         if unit.control == messages.INTERMEDIATE:
             state = messages.intermediate(unit, charset=self._charset)
             self._t4_s = state.t4_s or self._timers.t4_s
+            self._at_host = self._at_host or state.status in codes.NO_MORE_CANCEL
             self._wire.send(commands.OK)
             if self._watch is not None:
                 self._watch(state)
         elif unit.control in _PRINTS:
             self.receipts.add(messages.printed(unit, charset=self._charset))
-            self._wire.send(commands.OK)
+            self._wire.send(commands.OK if self.receipts.lines <= RECEIPT_LINES_MAX else commands.CANNOT_PRINT)
         elif unit.control == messages.SET_CLOCK:
             self._wire.send(commands.OK)
         else:
             self._wire.send(commands.NOT_SUPPORTED)
 
     def _maybe_abort(self) -> None:
-        if self._abort_sent:
+        if self._abort_sent or self._at_host:
             return
         late = self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
         if late or (self._stop is not None and self._stop.is_set()):

@@ -28,11 +28,12 @@ from kiosk.payment.contract import (
     Watcher,
 )
 from kiosk.payment.errors import TerminalLinkError
-from kiosk.payment.zvt import codes, commands, messages
+from kiosk.payment.zvt import bcd, codes, commands, messages
 from kiosk.payment.zvt.apdu import Apdu
 from kiosk.payment.zvt.dialogue import Dialogue
+from kiosk.payment.zvt.errors import AttemptOpenError
 from kiosk.payment.zvt.hold import Hold
-from kiosk.payment.zvt.judge import Snapshot, judge, same_transaction
+from kiosk.payment.zvt.judge import Snapshot, is_seen, judge, same_transaction
 from kiosk.payment.zvt.link import Link
 from kiosk.payment.zvt.messages import Intermediate, StatusInfo
 from kiosk.payment.zvt.options import Options
@@ -54,6 +55,8 @@ class ZvtTerminal:
         self._hold: Hold | None = None
         self._stop = threading.Event()
         self._is_authorising = False
+        self._in_doubt: AttemptId | None = None
+        self._last_receipt_no: int | None = None
 
     @property
     def caps(self) -> Caps:
@@ -75,7 +78,7 @@ class ZvtTerminal:
             self._session.ensure()
         except TerminalLinkError as error:
             log.warning("terminal_not_open", code=error.code, reason=str(error))
-            return Health.OFFLINE
+            return self._absent()
         return self.health()
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class ZvtTerminal:
         except TerminalLinkError as error:
             log.warning("terminal_health", code=error.code, reason=str(error))
             self._session.wire.close()
-            return Health.OFFLINE
+            return self._absent()
 
     def baseline(self) -> Baseline:
         return self._asking(self._session.snapshot).to_mapping()
@@ -101,13 +104,23 @@ class ZvtTerminal:
         return self._asking(lambda: self._session.sums(commands.turnover_totals(password=self._options.password)))
 
     def end_of_day(self) -> Totals:
-        return self._asking(lambda: self._session.sums(commands.end_of_day(password=self._options.password)))
+        if self._in_doubt is not None or self._hold is not None:
+            raise AttemptOpenError(
+                f"attempt {self._in_doubt} is not settled: after an end of day nothing of it can be reversed"
+            )
+        totals = self._asking(lambda: self._session.sums(commands.end_of_day(password=self._options.password)))
+        if self._session.is_resting:
+            self._session.wire.close()
+        return totals
 
     def cancel(self) -> None:
         if self._is_authorising:
             self._stop.set()
 
     def query(self, request: PayRequest, *, seen: Evidence | None) -> Evidence:
+        return self._noted(self._query(request, seen))
+
+    def _query(self, request: PayRequest, seen: Evidence | None) -> Evidence:
         if self._hold is not None:
             return _plain(Outcome.IN_PROGRESS, "in_progress", request.attempt_id)
         try:
@@ -123,6 +136,8 @@ class ZvtTerminal:
         before = Snapshot.from_mapping(request.baseline)
         outcome, code = judge(amount_minor=request.amount.minor, before=before, now=now, seen=seen)
         log.info("payment_queried", attempt_id=request.attempt_id, outcome=outcome, code=code)
+        if outcome is Outcome.APPROVED_FINAL and now.last is None and seen is not None:
+            return _after(replace(seen, attempt_id=request.attempt_id), outcome, code, raw=self._trace())
         if outcome is not Outcome.APPROVED_FINAL or now.last is None:
             # What the terminal named may be another's payment: only a proven charge carries its numbers.
             return replace(_plain(outcome, code, request.attempt_id), raw=self._trace())
@@ -131,6 +146,9 @@ class ZvtTerminal:
     # -- money --------------------------------------------------------------------------------------------------------
 
     def authorise(self, request: PayRequest, watch: Watcher) -> Evidence:
+        return self._noted(self._pay(request, watch))
+
+    def _pay(self, request: PayRequest, watch: Watcher) -> Evidence:
         nothing = _plain(Outcome.NOT_CHARGED, "terminal_busy", request.attempt_id)
         if self._hold is not None:
             return nothing
@@ -146,6 +164,7 @@ class ZvtTerminal:
                 return self._lost(error, replace(nothing, code=error.code))
             if self._stop.is_set():
                 return replace(nothing, outcome=Outcome.CANCELLED, code="cancelled_before_sending")
+            self._in_doubt = request.attempt_id
             self._session.wire.trace.clear()
             dialogue = self._session.dialogue(_Screen(watch), stop=self._stop, deadline_s=request.deadline_s)
             try:
@@ -159,6 +178,9 @@ class ZvtTerminal:
             self._is_authorising = False
 
     def confirm(self, held: Evidence) -> Evidence:
+        return self._noted(self._confirm(held))
+
+    def _confirm(self, held: Evidence) -> Evidence:
         hold = self._take(held)
         if hold is None:
             return _after(held, Outcome.UNKNOWN, "no_hold")
@@ -174,6 +196,9 @@ class ZvtTerminal:
         return _uncharged(told, hold, code="hold_expired" if expired else "reversed_by_terminal")
 
     def void(self, held: Evidence) -> Evidence:
+        return self._noted(self._void(held))
+
+    def _void(self, held: Evidence) -> Evidence:
         hold = self._take(held)
         if hold is None:
             return _after(held, Outcome.UNKNOWN, "no_hold")
@@ -184,6 +209,9 @@ class ZvtTerminal:
         return _uncharged(_after(held, held.outcome, held.code, raw=self._trace()), hold, code="voided")
 
     def reverse(self, charged: Evidence, *, key: str) -> Evidence:
+        return self._noted(self._reverse(charged, key))
+
+    def _reverse(self, charged: Evidence, key: str) -> Evidence:
         still = Outcome.APPROVED_FINAL
         if self._hold is not None:
             return _after(charged, still, "terminal_busy")
@@ -191,8 +219,11 @@ class ZvtTerminal:
             return _after(charged, still, "no_receipt_no")
         try:
             self._session.ensure()
+            told = self._not_last(charged) if self._options.reverses_only_last else None
         except TerminalLinkError as error:  # no reversal has been sent
             return self._lost(error, _after(charged, still, error.code))
+        if told is not None:
+            return told
         self._session.wire.trace.clear()
         log.info("payment_reversal", key=key, receipt_no=charged.receipt_no)
         command = commands.reversal(
@@ -221,6 +252,8 @@ class ZvtTerminal:
                 currency=self._session.currency,
                 answer_timeout_s=self._timers.hold_answer_s if self._session.holds else None,
                 status_infos_max=self._timers.hold_extends_max if self._session.holds else None,
+                mirrored=_mirrored(request.baseline) if self._options.mirrors_receipt else None,
+                order=str(request.order_ref) if self._options.compares_orders else None,
             )
         )
         if not answer.is_consent:
@@ -250,6 +283,9 @@ class ZvtTerminal:
         if approved is not None or unit.control == messages.COMPLETION:
             return self._evidence(Outcome.UNKNOWN, "contradicts", request, approved)
         result = _result(unit, failed)
+        if result == codes.ALREADY_REVERSED and self._options.compares_orders:
+            # The terminal has charged this order before, and by our books nothing of it is: only a query may settle that.
+            return self._evidence(Outcome.UNKNOWN, "order_charged_before", request, None)
         return self._evidence(_failure(result), codes.result_code(result), request, failed)
 
     def _take(self, held: Evidence) -> Hold | None:
@@ -299,11 +335,46 @@ class ZvtTerminal:
         if status is None or not status.is_success:
             return Outcome.UNKNOWN, "reversal_unproven"
         assert charged.amount is not None
+        # Some terminals reverse their last payment, whatever the receipt number says. A reversal may have a number of its own:
+        # then the trace it names is the proof.
         wrong_amount = status.amount_minor not in (None, charged.amount.minor)
-        wrong_trace = charged.trace is not None and status.original_trace not in (None, charged.trace)
-        if wrong_amount or wrong_trace:  # some terminals reverse their last payment, whatever the receipt number says
+        names_trace = charged.trace is not None and status.original_trace is not None
+        if wrong_amount or (names_trace and status.original_trace != charged.trace):
             return Outcome.UNKNOWN, "other_reversed"
+        if not names_trace and status.receipt_no != charged.receipt_no:
+            return Outcome.UNKNOWN, "other_reversed" if status.receipt_no is not None else "reversal_unproven"
         return Outcome.NOT_CHARGED, "reversed"
+
+    def _not_last(self, charged: Evidence) -> Evidence | None:
+        """Why no reversal of this charge is to be sent: it is not the terminal's last transaction. None: it is.
+
+        Raises TerminalLinkError.
+        """
+        last = self._session.last_transaction()
+        if last is None or not any(last.identity):
+            mine = self._last_receipt_no is not None and self._last_receipt_no == charged.receipt_no
+            return None if mine else _after(charged, Outcome.APPROVED_FINAL, "last_unknown")
+        if last.original_trace is not None and last.original_trace == charged.trace and last.is_success:
+            return _after(charged, Outcome.NOT_CHARGED, "already_reversed")
+        if not is_seen(last, charged) or (last.amount_minor, charged.amount) == (None, None):
+            return _after(charged, Outcome.APPROVED_FINAL, "not_last")
+        # It is this one. Reversed by the terminal meanwhile, it has failed: a query says so, with the sums for a witness.
+        return None if last.is_success else _after(charged, Outcome.UNKNOWN, "last_failed")
+
+    def _absent(self) -> Health:
+        return Health.BUSY if self._session.is_resting else Health.OFFLINE
+
+    def _noted(self, evidence: Evidence) -> Evidence:
+        """Remember whether an attempt is open, and which charge was the last: an end of day and a reversal hang on it."""
+        if evidence.attempt_id is None or evidence.code == "no_hold":
+            return evidence
+        if evidence.outcome in {Outcome.UNKNOWN, Outcome.IN_PROGRESS, Outcome.APPROVED_HELD}:
+            self._in_doubt = evidence.attempt_id
+        elif self._in_doubt == evidence.attempt_id:
+            self._in_doubt = None
+        if evidence.outcome is Outcome.APPROVED_FINAL and evidence.code in {"approved", "last_is_ours", "totals_moved"}:
+            self._last_receipt_no = evidence.receipt_no
+        return evidence
 
     def _asking(self, ask: Callable[[], T]) -> T:
         """Run a question that moves no money, and close the line if it fails. Raises TerminalLinkError."""
@@ -360,6 +431,19 @@ class _Screen:
         self._stage = codes.stage(state.status) or self._stage
         self._may_cancel = self._may_cancel and state.status not in codes.NO_MORE_CANCEL
         self._watch(Progress(self._stage, state.text, self._may_cancel))
+
+
+def _mirrored(baseline: Baseline) -> bytes:
+    """What 1F1F carries: the identifier of the terminal's last transaction as it told it, else its receipt number, else nothing.
+
+    It comes from the baseline that is in the journal, so the terminal takes back nothing that the journal does not know of.
+    """
+    last = Snapshot.from_mapping(baseline).last
+    if last is None:
+        return b""
+    if last.unique_id:
+        return bytes.fromhex(last.unique_id)
+    return bcd.encode(last.receipt_no, size=2) if last.receipt_no else b""
 
 
 def _plain(outcome: Outcome, code: str, attempt_id: AttemptId) -> Evidence:

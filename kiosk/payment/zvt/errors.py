@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from kiosk.payment.errors import PaymentError
+from kiosk.payment.errors import PaymentError, TerminalLinkError
 
 
 class CodecError(PaymentError):
     """Bytes that cannot be read, or a value that cannot be written."""
 
     code = "zvt_codec"
+
+
+class AttemptOpenError(TerminalLinkError):
+    """An end of day was asked for while an attempt is not settled. Nothing was sent."""
+
+    code = "attempt_open"

@@ -21,6 +21,8 @@ class Snapshot:
     terminal_id: str | None = None
     last: StatusInfo | None = None
     total_minor: int | None = None
+    receipt_no_last: int | None = None
+    """The last receipt number that the sums name (field 60)."""
 
     def to_mapping(self) -> dict[str, Any]:
         """JSON values for the journal."""
@@ -28,6 +30,7 @@ class Snapshot:
         return {
             "terminal_id": self.terminal_id,
             "total_minor": self.total_minor,
+            "receipt_no_last": self.receipt_no_last,
             "last": None
             if last is None
             else {
@@ -38,6 +41,7 @@ class Snapshot:
                 "original_trace": last.original_trace,
                 "result": last.result,
                 "terminal_id": last.terminal_id,
+                "unique_id": last.unique_id,
             },
         }
 
@@ -45,10 +49,22 @@ class Snapshot:
     def from_mapping(cls, values: Mapping[str, Any]) -> Snapshot:
         """The inverse; keys that are missing count as not known."""
         last = values.get("last")
-        names = ("result", "trace", "receipt_no", "turnover", "amount_minor", "original_trace", "terminal_id")
+        names = (
+            *(
+                "result",
+                "trace",
+                "receipt_no",
+                "turnover",
+                "amount_minor",
+                "original_trace",
+                "terminal_id",
+                "unique_id",
+            ),
+        )
         return cls(
             terminal_id=values.get("terminal_id"),
             total_minor=values.get("total_minor"),
+            receipt_no_last=values.get("receipt_no_last"),
             last=None if last is None else StatusInfo(**{name: last.get(name) for name in names}),
         )
 
@@ -76,7 +92,7 @@ def _by_last(amount_minor: int, before: Snapshot, now: Snapshot, seen: Evidence 
         return Outcome.UNKNOWN, "other_terminal"
     last = now.last
     if last is None:
-        return _without_last(before, now)
+        return _without_last(amount_minor, before, now, seen)
     if last.terminal_id and before.terminal_id and last.terminal_id != before.terminal_id:
         return Outcome.UNKNOWN, "other_terminal"
     if not last.is_complete or not any(value is not None for value in last.identity):
@@ -88,20 +104,25 @@ def _by_last(amount_minor: int, before: Snapshot, now: Snapshot, seen: Evidence 
     if last.amount_minor is not None and last.amount_minor != amount_minor:
         failed = not last.is_success and _moved(before, now) == 0
         return (Outcome.NOT_CHARGED, "last_failed") if failed else (Outcome.UNKNOWN, "amount_differs")
-    if seen is not None and not _is_seen(last, seen):
+    if seen is not None and not is_seen(last, seen):
         return Outcome.UNKNOWN, "not_ours"
+    if seen is None and last.is_success and not _is_next(before.last, last):
+        return Outcome.UNKNOWN, "not_next"
     if not last.is_success:
         return Outcome.NOT_CHARGED, "last_failed"
     return (Outcome.APPROVED_FINAL, "last_is_ours") if last.amount_minor is not None else (Outcome.UNKNOWN, "no_amount")
 
 
-def _without_last(before: Snapshot, now: Snapshot) -> tuple[Outcome, str]:
+def _without_last(amount_minor: int, before: Snapshot, now: Snapshot, seen: Evidence | None) -> tuple[Outcome, str]:
     """Nothing to compare but the sums: standing still proves that nothing was charged; moving says by how much, not what.
 
-    "No last transaction" alone proves nothing: some terminals answer a repeat receipt without any 04 0F.
+    It says what where they end with the very receipt number that the attempt was told, and did not before. "No last transaction" alone proves nothing: some terminals answer a repeat receipt without any 04 0F.
     """
     if _moved(before, now) == 0:
         return Outcome.NOT_CHARGED, "totals_unmoved"
+    named = None if seen is None else seen.receipt_no
+    if named and named == now.receipt_no_last != before.receipt_no_last and _moved(before, now) == amount_minor:
+        return Outcome.APPROVED_FINAL, "totals_moved"
     return Outcome.UNKNOWN, "no_last_transaction"
 
 
@@ -116,7 +137,21 @@ def _reversal(last: StatusInfo, before: Snapshot, seen: Evidence | None) -> tupl
     return Outcome.NOT_CHARGED, "reversed"
 
 
-def _is_seen(last: StatusInfo, seen: Evidence) -> bool:
+def _is_next(before: StatusInfo | None, last: StatusInfo) -> bool:
+    """Whether `last` can be the only transaction since `before`: one further in receipt number or trace. A terminal may count
+    one of them oddly, but two payments since the baseline (another till's) move both by more."""
+    if before is None:
+        return True
+    steps = [
+        now % wrap == (then + 1) % wrap
+        for then, now, wrap in ((before.receipt_no, last.receipt_no, 9999), (before.trace, last.trace, 999_999))
+        if then and now
+    ]
+    return not steps or any(steps)
+
+
+def is_seen(last: StatusInfo, seen: Evidence) -> bool:
+    """Equal in every counter that both name."""
     pairs = ((last.trace, seen.trace), (last.receipt_no, seen.receipt_no), (last.turnover, seen.turnover))
     return all(a == b for a, b in pairs if a is not None and b is not None)
 

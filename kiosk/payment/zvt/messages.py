@@ -29,7 +29,9 @@ _LINES = 0x25
 _RECEIPT_TYPE = 0x1F07
 _TECHNOLOGY = 0x1F12
 _LONG_TRACE = 0x1F2B
+_UNIQUE_ID = 0x1F1F
 _CARD_TYPE = 0x41
+_SEQUENCE_ID = 0x1F73
 _BRANDS = ("girocard", "JCB", "Mastercard", "American Express", "Visa", "Diners", "other")
 """The order of the sums in field 60 (PA00P015, 3.1.3; "Eurocard" there is Mastercard's older name)."""
 
@@ -62,6 +64,7 @@ class StatusInfo:
     time: str | None = None
     date: str | None = None
     text: str | None = None
+    unique_id: str | None = None
     is_complete: bool = True
 
     @property
@@ -94,6 +97,7 @@ def status_info(unit: Apdu, *, charset: str = "cp437") -> StatusInfo:
         time=_hex(block, fields.TIME),
         date=_hex(block, fields.DATE),
         text=_display(block, charset),
+        unique_id=unique.hex() if (unique := block.tag(_UNIQUE_ID)) else None,
         is_complete=not block.unread,
     )
 
@@ -134,6 +138,7 @@ class Completion:
     status: int | None = None
     terminal_id: str | None = None
     currency: int | None = None
+    sequence_ids: bool = False
 
 
 def completion(unit: Apdu) -> Completion:
@@ -143,6 +148,7 @@ def completion(unit: Apdu) -> Completion:
         status=block.byte(fields.STATUS),
         terminal_id=_hex(block, fields.TERMINAL_ID),
         currency=block.number(fields.CURRENCY),
+        sequence_ids=block.tag(_SEQUENCE_ID) is not None,
     )
 
 

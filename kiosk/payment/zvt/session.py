@@ -6,6 +6,7 @@ A connection on which somebody has spoken out of turn is given up: the next comm
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +49,12 @@ class Session:
         self.currency = CURRENCY_NUMBER[options.currency]
         self.terminal_id: str | None = None
         self.holds = options.hold is HoldMode.ALWAYS
+        self._rests_until_s = 0.0
+
+    @property
+    def is_resting(self) -> bool:
+        """The terminal said that it goes away for a while, and has not been heard since."""
+        return time.monotonic() < self._rests_until_s
 
     def ensure(self) -> None:
         """A registered connection on which nobody has spoken out of turn. Raises TerminalLinkError; sends no money command."""
@@ -69,6 +76,7 @@ class Session:
                 config=options.config,
                 currency=self.currency,
                 text_blocks=options.text_blocks,
+                sequence_ids=options.numbers_messages,
             ),
         )
         if spoken.answer.control == commands.WAIT.control:
@@ -79,6 +87,9 @@ class Session:
             raise TerminalLinkError(f"registration refused: {refusal(spoken.answer)}")
         end = messages.completion(spoken.end)
         self.terminal_id = end.terminal_id or self.terminal_id
+        if options.numbers_messages and end.sequence_ids:
+            self.wire.number_from_now_on()
+        self._rests_until_s = 0.0
         status = end.status or 0
         match options.hold:
             case HoldMode.AUTO:
@@ -93,7 +104,9 @@ class Session:
 
     def health(self) -> Health:
         """05 01, in the contract's words."""
-        spoken = self.speak(commands.status_enquiry())
+        # A container may follow the password only, not stand in its place.
+        password = self.options.password if self.wire.is_numbered else None
+        spoken = self.speak(commands.status_enquiry(password=password))
         if spoken.end is None:
             busy = spoken.answer.control == commands.WAIT.control
             return Health.BUSY if busy else Health.OUT_OF_ORDER
@@ -102,19 +115,25 @@ class Session:
         state = messages.terminal_state(spoken.end)
         return Health.READY if state.status is None else codes.HEALTH.get(state.status, Health.OUT_OF_ORDER)
 
+    def last_transaction(self) -> StatusInfo | None:
+        """06 20: the terminal's last transaction, or None where it has none or does not tell."""
+        spoken = self.speak(commands.repeat_receipt(password=self.options.password))
+        if not spoken.is_complete or not spoken.statuses:
+            return None
+        return messages.status_info(spoken.statuses[-1], charset=self.options.charset)
+
     def snapshot(self) -> Snapshot:
         """06 20 and 06 10: the last transaction and the sums, where the terminal tells them."""
-        spoken = self.speak(commands.repeat_receipt(password=self.options.password))
-        last: StatusInfo | None = None
-        if spoken.is_complete and spoken.statuses:
-            last = messages.status_info(spoken.statuses[-1], charset=self.options.charset)
+        last = self.last_transaction()
         total: int | None = None
+        receipt_no_last: int | None = None
         if self.options.compares_totals:
             sums = self.speak(commands.turnover_totals(password=self.options.password))
             if sums.is_complete and sums.statuses:
                 told = messages.totals_info(sums.statuses[-1])
                 total = told.total_minor if told.result in (None, codes.OK) else None
-        return Snapshot(self.terminal_id, last, total)
+                receipt_no_last = told.receipt_no_last
+        return Snapshot(self.terminal_id, last, total, receipt_no_last)
 
     def sums(self, command: Apdu) -> Totals:
         """The sums that 06 10 or 06 50 brings."""
@@ -122,6 +141,13 @@ class Session:
         if not spoken.is_complete or not spoken.statuses:
             raise TerminalLinkError(f"no totals: {refusal(spoken.answer)}")
         told = messages.totals_info(spoken.statuses[-1])
+        if (
+            command.control == commands.END_OF_DAY
+            and spoken.end is not None
+            and set(spoken.end.data[:1]) & codes.GOES_AWAY
+        ):
+            self._rests_until_s = time.monotonic() + self.timers.rest_s
+            log.info("terminal_rests", rest_s=self.timers.rest_s)
         currency = self.options.currency
         return Totals(
             total=Money(told.total_minor or 0, currency),

@@ -11,6 +11,8 @@ class Timers:
 
     `after_confirm_s` is how long the terminal may be silent between our consent and 06 0F: a guest stands waiting.
 
+    `rest_s` is how long a terminal may be deaf after an end of day that it ended with E0 or FC (an update, a restart).
+
     A hold is answered or extended after `hold_extend_after_s`, which stays below T3, in case a terminal measures its wait for
     the goods by that; it lasts at most (`hold_extend_after_s` + 2) x (`hold_extends_max` + 1) seconds, then the driver refuses.
     """
@@ -26,6 +28,7 @@ class Timers:
     hold_extend_after_s: float = 4.0
     hold_extends_max: int = 9
     hold_repeat_s: float = 10.0
+    rest_s: float = 90.0
 
     def __post_init__(self) -> None:
         if not 0 < self.hold_extends_max <= 0xFF or not 0 < self.hold_answer_s <= 0xFF:

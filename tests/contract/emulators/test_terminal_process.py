@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulators.__main__ import main
+from emulators.terminal import faults
 
 REGISTER = "06 00 06 12 34 56 9E 03 92"
 PAY = "06 01 0E 04 00 00 00 00 58 00 49 03 92 01 1E 02 0A"
@@ -465,10 +466,122 @@ def test_a_till_that_mirrors_the_last_receipt_number(terminal, tmp_path: Path) -
         shop.do(sync.format("00 00"))
     shop = till(running)
     assert shop.do(sync.format("00 00")) == b"\x06\x0f"  # the till never saw receipt 1: taken back
-    assert [e["event"] for e in book(tmp_path) if e["receipt"] == 1] == ["authorised", "held", "stored", "reversed"]
-    assert b"\x1f\x1f\x02\x00\x02" in shop.all(STATUS_INFORMATION)[0]
-    assert shop.do(sync.format("00 02")) == b"\x06\x0f"
-    assert [e["event"] for e in book(tmp_path) if e["receipt"] == 2][-1] == "stored"
+    assert [e["event"] for e in book(tmp_path) if e["trace"] == 1] == ["authorised", "held", "stored", "reversed"]
+    assert b"\x1f\x1f\x02\x00\x01" in shop.all(STATUS_INFORMATION)[0]  # its number is used again (chapter 4)
+    assert shop.do(sync.format("00 01")) == b"\x06\x0f"
+    assert [e["event"] for e in book(tmp_path) if e["receipt"] == 1][-1] == "stored"
+    assert (
+        shop.do(sync.replace("15", "13").replace("05 1F 1F 02 {}", "03 1F 1F 00")) == b"\x06\x0f"
+    )  # "unknown": nothing moves
+    assert [e["event"] for e in book(tmp_path)].count("reversed") == 1
+
+
+def test_message_sequence_ids_of_the_specification(terminal, tmp_path: Path) -> None:
+    """Chapter 5: 1F73 = 000000 offered and echoed; then one ascending number for both sides, echoed in each answer."""
+    running = terminal("--currency", 978)
+    shop = till(running)
+    shop.send("06 00 14 12 34 56 9E 09 78 06 0D 26 04 0A 02 06 D3 1F 73 03 00 00 00")
+    assert shop.take() == b"\x84\x83"  # a container that is cut short
+    shop.send("06 00 14 12 34 56 9E 09 78 06 0C 26 04 0A 02 06 D3 1F 73 03 00 00 00")
+    assert shop.until(COMPLETION)[:2] == b"\x06\x0f"
+    assert shop.heard[-1].endswith(bytes.fromhex("06 06 1F 73 03 00 00 00"))
+    shop.send("06 01 12 04 00 00 00 00 01 00 49 09 78 06 06 1F 73 03 00 00 01")
+    shop.take()
+    assert shop.heard[-1] == bytes.fromhex("80 00 06 06 1F 73 03 00 00 01")
+    shop.take()
+    assert shop.heard[-1] == bytes.fromhex("04 FF 0A 06 06 1F 73 03 00 00 02")
+    shop.wire.send(bytes.fromhex("80 00 08 06 06 1F 73 03 00 00 01"))  # the answer to something else
+    shop.wire.send(bytes.fromhex("80 00 08 06 06 1F 73 03 00 00 02"))
+    running.wait("stale")
+    shop.take()
+    assert shop.heard[-1] == bytes.fromhex("04 FF 04 06 06 1F 73 03 00 00 03")
+    shop.wire.send(bytes.fromhex("80 00 08 06 06 1F 73 03 00 00 03"))
+    shop.take()
+    assert shop.heard[-1][:2].hex() == STATUS_INFORMATION
+    assert shop.heard[-1].endswith(bytes.fromhex("1F 73 03 00 00 04"))
+
+
+def test_a_terminal_without_sequence_ids_does_not_echo_them(terminal) -> None:
+    shop = till(terminal("--currency", 978, "--fault", "no-sequence"))
+    assert shop.do("06 00 14 12 34 56 9E 09 78 06 0C 26 04 0A 02 06 D3 1F 73 03 00 00 00")[:2] == b"\x06\x0f"
+    assert b"\x1f\x73" not in shop.heard[-1]
+
+
+def test_an_order_number_twice_is_refused_where_that_was_asked_for(terminal, tmp_path: Path) -> None:
+    """card complete 7.2: 1F15 with bit 04 compares 1F0D with the last successful payment's."""
+    pay = "06 01 1B 04 00 00 00 00 58 00 49 03 92 01 1E 02 0A 06 0B 1F 15 01 04 1F 0D 04 4B 31 2D 37".replace(
+        "2D", "41"
+    )
+    for personality, ends in (("decline", "061eb4"), ("reverse", "060f")):
+        (tmp_path / "ledger.jsonl").unlink(missing_ok=True)
+        shop = till(terminal("--personality", personality))
+        shop.do(REGISTER)
+        assert shop.do(pay) == b"\x06\x0f"
+        assert shop.do(pay).hex() == ends
+        assert events(tmp_path).count("stored") == (1 if personality == "decline" else 2)
+
+
+@pytest.mark.parametrize("code", ["9C", "DC", "DF", "51"])
+def test_status_enquiry_can_be_told_what_to_say(terminal, code) -> None:
+    shop = till(terminal("--fault", f"status={code}"))
+    shop.do(REGISTER)
+    assert shop.do("05 01 00").hex() == f"060f{code.lower()}"
+
+
+def test_it_may_reverse_another_payment_than_it_was_asked_for(terminal, tmp_path: Path) -> None:
+    shop = till(terminal("--fault", "reversal-wrong"))
+    shop.do(REGISTER)
+    shop.do(PAY)
+    shop.do(PAY.replace("58 00", "12 00"))
+    assert shop.do("06 30 0D 12 34 56 87 00 01 04 00 00 00 00 58 00") == b"\x06\x0f"
+    assert book(tmp_path)[-1]["orig_trace"] == 2
+
+
+def test_after_an_end_of_day_it_may_be_deaf(terminal) -> None:
+    running = terminal("--fault", "eod-reboot=300")
+    shop = till(running)
+    shop.do(REGISTER)
+    assert shop.do("06 50 03 12 34 56").hex() == "060ffc"
+    assert till(running).wire.gone()
+    running.wait("refused")
+    time.sleep(0.35)  # its own clock, not ours: it said for how long
+    assert till(running).do("05 01 00") == b"\x06\x0f\x00"
+
+
+def test_more_time_no_paper_impatience_and_another_till(terminal, tmp_path: Path) -> None:
+    shop = till(terminal("--fault", "no-paper", "--repeat-ms", 10))
+    shop.do(REGISTER)
+    assert shop.do(PAY) == b"\x84\xcc"
+    running = terminal(
+        "--fault", "more-time=3", "--fault", "impatient=0", "--fault", "other-till=70", "--repeat-ms", 10
+    )
+    shop = till(running)
+    shop.do(REGISTER)
+    shop.answers[STATUS_INFORMATION] = EXTEND
+    assert shop.do(PAY) == b"\x06\x1e\x6c"
+    assert bytes.fromhex("04 FF 0E 03") in shop.all(INTERMEDIATE)
+    assert shop.do("05 01 00") == b"\x06\x0f\x00"  # by now the other till has been served
+    assert events(tmp_path) == ["authorised", "held", "reversed", "authorised", "stored"]
+    assert book(tmp_path)[-1]["till"] == "other"
+
+
+def test_the_line_can_break_at_any_message(terminal, tmp_path: Path) -> None:
+    running = terminal("--fault", "cut@frame=12")
+    shop = till(running)
+    shop.do(REGISTER)
+    with pytest.raises(ConnectionError):
+        shop.do(PAY)
+    running.wait("disconnected")
+    assert events(tmp_path) == ["authorised", "held", "reversed"]
+
+
+def test_faults_are_listed(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["terminal", "--list-faults"])
+    assert ended.value.code == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {fault["fault"] for fault in listed} == faults.PAYMENT | faults.LASTING | faults.FRAME
+    assert all(fault["does"] for fault in listed)
 
 
 def test_two_tills_at_one_terminal(terminal) -> None:
@@ -613,6 +726,33 @@ def test_a_repeated_block_is_not_done_twice(serial, tmp_path: Path) -> None:
     assert shop.take() == bytes.fromhex("80 00 00")
     assert shop.take() == bytes.fromhex("06 0F 01 00")
     assert [frame["hex"] for frame in running.seen("frame") if frame["dir"] == "in"].count("05 01 00") == 1
+
+
+def test_a_lost_acknowledgement_brings_the_block_again(serial) -> None:
+    _, shop = serial("--fault", "lost-ack@frame=2")
+    shop.send(STATUS_BLOCK)
+    assert shop.take() == bytes.fromhex("80 00 00")  # acknowledged, but that is lost
+    assert shop.take() == bytes.fromhex("80 00 00")
+    assert shop.take() == bytes.fromhex("06 0F 01 00")
+
+
+def test_blocks_that_arrive_broken_are_refused(serial) -> None:
+    _, shop = serial("--fault", "nak=2@frame=2")
+    shop.send(STATUS_BLOCK)
+    shop.take()
+    shop.take()
+    for answer in (b"\x15", b"\x15", b"\x06"):
+        shop.end.send(bytes.fromhex(ACK_BLOCK))
+        assert shop.end.take(1) == answer
+
+
+def test_three_broken_blocks_end_the_line(serial) -> None:
+    _, shop = serial("--fault", "bad-crc=3@frame=2", "--silent-ms", 50)
+    shop.send(STATUS_BLOCK)
+    for _ in range(3):
+        shop.block()
+        shop.end.send(b"\x15")
+    assert shop.end.quiet(0.3)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,6 @@ def test_late_status_in_the_next_payment_charges_nobody_for_another(start):
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        ("repeat-none", "no_last_transaction"),
-        ("repeat-silent", "no_last_transaction"),
         ("repeat-wrong-tid", "other_terminal"),
         ("repeat-wrong-amount", "amount_differs"),
         ("repeat-old", "totals_disagree"),
@@ -135,6 +133,27 @@ def test_a_repeat_receipt_that_lies_is_not_believed(start, fault, code):
     till.emulator.heal(fault)
     assert till.query(request, doubt).outcome is Outcome.APPROVED_FINAL
     assert till.emulator.charged() == 3800
+
+
+@pytest.mark.parametrize("fault", ["repeat-none", "repeat-silent"])
+@pytest.mark.parametrize("saw", [True, False])
+def test_without_a_repeat_receipt_the_sums_prove_what_was_seen(start, fault, saw):
+    """They end with the very receipt number that the attempt was told; without that number they prove nothing."""
+    till = start()
+    till.paid(500)
+    till.emulator.fault("lost-before-completion" if saw else "lost-after-host-before-status")
+    till.emulator.fault(fault)
+    request = till.request()
+    doubt = till.authorise(request)
+    if saw:
+        doubt = till.terminal.confirm(doubt)
+    found = till.query(request, doubt if saw else None)
+    if saw:
+        assert (found.outcome, found.code) == (Outcome.APPROVED_FINAL, "totals_moved")
+        assert found.receipt_no == doubt.receipt_no
+        assert till.emulator.charged() == 3800
+    else:
+        assert (found.outcome, found.code) == (Outcome.NOT_CHARGED, "totals_unmoved")
 
 
 def test_silent_repeat_with_unmoved_sums_proves_no_charge(start):
@@ -197,7 +216,7 @@ def test_reversal_without_a_terminal_was_never_sent(start):
 
 
 def test_a_reversal_of_another_amount_is_refused_by_the_terminal(start):
-    till = start()
+    till = start(reverses_only_last=False)
     _, small = till.paid(500)
     _, proof = till.paid()
     mixed = till.terminal.reverse(Evidence.from_json(proof.to_json().replace("3300", "500")), key="k1")
@@ -214,7 +233,7 @@ def test_terminal_killed_at_every_message(start, personality):
     till.paid()
     first = till.emulator.wait_for("frame", name="authorisation")["n"]
     approved = till.emulator.wait_for("frame", name="status information")["n"]
-    last = till.emulator.wait_for("frame", hex="06 0F 00")["n"] + 1
+    last = till.emulator.wait_for("frame", name="completion")["n"] + 1
     # Every message from the approval on; before it no money hangs on a message, and every third will do.
     frames = [*range(first, approved, 3), *range(approved, last + 1)][:: 1 if personality == "reverse" else 2]
     assert len(frames) >= 5

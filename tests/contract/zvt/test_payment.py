@@ -64,8 +64,8 @@ def test_void_leaves_no_charge(start):
 def test_a_hold_is_kept_alive_and_then_confirmed(start):
     till = start(timers=replace(QUICK, hold_extend_after_s=0.1))
     held = till.authorise(till.request())
-    till.emulator.wait_for("frame", dir="in", hex="84 9C 00")
-    till.emulator.wait_for("frame", dir="in", hex="84 9C 00")
+    till.emulator.wait_for("frame", dir="in", name="negative acknowledgement 9C")
+    till.emulator.wait_for("frame", dir="in", name="negative acknowledgement 9C")
     proof = till.terminal.confirm(held)
     assert proof.outcome is Outcome.APPROVED_FINAL
     assert till.emulator.charged() == 3300
@@ -75,7 +75,7 @@ def test_a_hold_that_nobody_decides_is_refused_by_the_driver(start):
     till = start(timers=replace(QUICK, hold_extends_max=1, hold_extend_after_s=0.2))
     request = till.request()
     held = till.authorise(request)
-    till.emulator.wait_for("frame", dir="in", hex="84 66 00")
+    till.emulator.wait_for("frame", dir="in", name="negative acknowledgement 66")
     late = till.terminal.confirm(held)
     assert (late.outcome, late.code) == (Outcome.NOT_CHARGED, "hold_expired")
     assert till.emulator.charged() == 0

@@ -116,7 +116,7 @@ def test_proof_and_the_bytes_of_it(peer, terminal):
     terminal.close()
     peer.close()
     assert peer.trouble == []
-    assert peer.heard[0] == "06 00 0E 00 00 00 BE 03 92 06 06 26 04 0A 02 06 D3"
+    assert peer.heard[0] == "06 00 14 00 00 00 BE 03 92 06 0C 26 04 0A 02 06 D3 1F 73 03 00 00 00"
     assert peer.heard[2] == "06 01 0E 04 00 00 00 00 33 00 49 03 92 01 1E 02 09"
 
 
@@ -281,6 +281,11 @@ def test_reversal_of_another_payment_is_found_out(peer, terminal):
         [
             *PAY,
             f">{APPROVED}",
+            "<80 00 00",
+            ">06 0F 00",
+            "<80 00 00",
+            "<06 20",
+            f">80 00 00 {APPROVED}",
             "<80 00 00",
             ">06 0F 00",
             "<80 00 00",

@@ -78,9 +78,11 @@ def test_a_closed_day_is_not_charged_again(tmp_path: Path) -> None:
 
 GOOD = ["decline=05", "decline=71@payment=3", "cancel", "no-answer", "no-answer=0620", "busy", "lost-before-host",
         "ack-lost:reverse", "ack-lost:decline", "ack-lost:keep", "ack-lost@payment=2:keep", "die@frame=12", "needs-eod",
-        "slow=200", "banner", "reversal=B4", "lost-after-status:always", "repeat-old", "no-ack@frame=1", "bad-crc@frame=2"]  # fmt: skip
+        "slow=200", "banner", "reversal=B4", "lost-after-status:always", "repeat-old", "no-ack@frame=1", "bad-crc@frame=2",
+        "bad-crc=3@frame=2", "nak=2@frame=4", "lost-ack@frame=3", "cut@frame=1", "clock-jump=-86400", "other-till", "other-till=70",
+        "more-time=3", "status=DC", "eod-reboot=90000", "impatient=0", "no-paper", "reversal-wrong"]  # fmt: skip
 BAD = ["", "decline", "decline=5", "decline=zz", "die", "die@payment=1", "slow", "slow=x", "ack-lost:perhaps", "banner@payment=1",
-       "cancel@payment=0", "lost-before-host=1", "needs-eod:always", "busy=06"]  # fmt: skip
+       "cancel@payment=0", "lost-before-host=1", "needs-eod:always", "busy=06", "cut", "nak=x@frame=1", "more-time=0", "more-time=100", "clock-jump=soon", "status=9", "impatient"]  # fmt: skip
 
 
 @pytest.mark.parametrize("spec", GOOD)

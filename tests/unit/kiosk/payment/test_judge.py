@@ -58,11 +58,43 @@ YES, NO, DOUBT = Outcome.APPROVED_FINAL, Outcome.NOT_CHARGED, Outcome.UNKNOWN
         (None, 10_000, SEEN, NO, "totals_unmoved"),
         (None, 13_300, SEEN, DOUBT, "no_last_transaction"),
         (None, None, None, DOUBT, "no_last_transaction"),
+        # two payments since the baseline, and nobody saw ours: the last one may be another till's
+        (told(12), 13_300, None, DOUBT, "not_next"),
+        (told(12), None, None, DOUBT, "not_next"),
+        (told(12, result=5), 10_000, None, NO, "last_failed"),
     ],
 )
 def test_judgement(last, total, seen, outcome, code):
     now = Snapshot(TID, last, total)
     assert judge(amount_minor=AMOUNT, before=BEFORE, now=now, seen=seen) == (outcome, code)
+
+
+@pytest.mark.parametrize(
+    ("total", "ends_with", "seen", "outcome", "code"),
+    [
+        (13_300, 11, SEEN, YES, "totals_moved"),
+        (13_300, 11, None, DOUBT, "no_last_transaction"),
+        (13_300, 12, SEEN, DOUBT, "no_last_transaction"),
+        (13_300, None, SEEN, DOUBT, "no_last_transaction"),
+        (13_301, 11, SEEN, DOUBT, "no_last_transaction"),
+        (16_600, 11, SEEN, DOUBT, "no_last_transaction"),
+        (10_000, 11, SEEN, NO, "totals_unmoved"),
+    ],
+)
+def test_sums_alone_prove_a_charge_only_with_its_receipt_number(total, ends_with, seen, outcome, code):
+    before = Snapshot(TID, None, 10_000, 10)
+    assert judge(amount_minor=AMOUNT, before=before, now=Snapshot(TID, None, total, ends_with), seen=seen) == (
+        outcome,
+        code,
+    )
+
+
+@pytest.mark.parametrize(("then", "now", "code"), [(9999, 1, "last_is_ours"), (9998, 1, "not_next")])
+def test_receipt_numbers_wrap(then, now, code):
+    """9999 is followed by 1."""
+    before = Snapshot(TID, StatusInfo(0, 500, receipt_no=then, terminal_id=TID), None)
+    last = StatusInfo(0, AMOUNT, receipt_no=now, terminal_id=TID)
+    assert judge(amount_minor=AMOUNT, before=before, now=Snapshot(TID, last), seen=None)[1] == code
 
 
 def test_another_terminal_proves_nothing():

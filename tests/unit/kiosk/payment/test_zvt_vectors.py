@@ -222,7 +222,7 @@ def test_abort_with_container():
 def test_completion_of_a_registration():
     """PA00P015 chapter 5 (message sequence ids); bezahl-online/zvt 1620218414428PT; ecrterm test_parsing.py."""
     numbered = apdu.decode(hexed("06 0F 18 19 00 29 65 00 00 28 49 09 78 06 0C 26 04 0A 02 06 D3 1F 73 03 00 00 00"))
-    assert messages.completion(numbered) == messages.Completion(None, 0, "65000028", 978)
+    assert messages.completion(numbered) == messages.Completion(None, 0, "65000028", 978, sequence_ids=True)
     assert fields.decode(numbered.data).tag(0x1F73) == bytes(3)
     plain = messages.completion(apdu.decode(hexed("060f0a19002929001006490978")))
     assert (plain.status, plain.terminal_id, plain.currency) == (0, "29001006", 978)
