@@ -48,7 +48,9 @@ def same_everywhere(venue: Venue) -> None:
     ):
         assert rows(venue.node, table, *names.split()) == rows(venue.hub, table, *names.split()), table.name
     left = ("free", "at_risk", "upstream_free")
-    there, here = ({row[0]: sum(row[1:]) for row in rows(at, tables.slot, "slot", *left)} for at in (venue.hub, venue.node))
+    there, here = (
+        {row[0]: sum(row[1:]) for row in rows(at, tables.slot, "slot", *left)} for at in (venue.hub, venue.node)
+    )
     assert here == there, "what is left of each slot"
 
 
