@@ -22,6 +22,7 @@ from sync.errors import HubRefused
 from sync.journal import answer
 from sync.operation import Mode
 from sync.protocol import HUB, NODE_SCOPE, LeaseRequest, Rejoin, SlotWish, Telemetry
+from sync.pruning import note_covered, prune
 from sync.state import Role
 from tests.hubkit import Device, LocalHub, make_device, open_some_slots, seeded
 from tests.unit.hub.venue.conftest import Venue, make_venue, state_arbiter
@@ -559,3 +560,24 @@ def test_a_link_of_role_venue_makes_a_node(node: HubNode, tmp_path: Path, clock:
     assert who.identity.role is Role.VENUE
     assert who.identity.kid is None
     assert isinstance(who.hub, LocalHub)
+
+
+def test_a_row_is_laid_over_until_the_hub_has_it_and_the_cache_too(venue: Venue, kiosk: Device) -> None:
+    """A mark of the node's feed counts by the node's cursor, and only up to what the hub has: until then nothing is deleted either."""
+    kiosk.append(kiosk.sale(), kiosk.sale())
+    venue.send(kiosk)
+    end = kiosk.journal.acknowledged_seq()
+    puller, late = venue.downloader(kiosk), kiosk.clock.now_utc() + timedelta(days=400)
+    assert note_covered(kiosk.journal, puller.cursors()) == 0
+    while puller.step(wait_s=0).more:
+        pass
+    assert note_covered(kiosk.journal, puller.cursors()) == 0, "in the cache, but only the node has it"
+    assert prune(kiosk.journal, now=late).operations == 0
+    venue.push()
+    assert note_covered(kiosk.journal, puller.cursors()) == 0, "nobody has said that the hub has it"
+    while puller.step(wait_s=0).more:
+        pass
+    assert kiosk.journal.hub_seq() == end
+    assert note_covered(kiosk.journal, puller.cursors()) == end
+    assert prune(kiosk.journal, now=late).operations == end - 1
+    puller.close()
