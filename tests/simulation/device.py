@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from sync import daemon
+from sync.daemon.shared import FORK
+from sync.daemon.watch import JournalWatch, Opened
 from sync.download import Downloader
 from sync.errors import CacheBroken, HubRefused, HubUnreachable
 from sync.leasing import LeaseKeeper
@@ -53,7 +54,7 @@ class SyncProcess(Process):
     def __init__(self, site: Site) -> None:
         super().__init__(site.machine, f"{site.label}.sync")
         self._site = site
-        self._opened: daemon.Opened | None = None
+        self._opened: Opened | None = None
         self._uploader: Uploader | None = None
         self._keeper: LeaseKeeper | None = None
         self._downloader: Downloader | None = None
@@ -61,7 +62,7 @@ class SyncProcess(Process):
 
     def _start(self) -> None:
         clock, random_bytes = self.machine.clock, seeded(self.world)
-        self._watch = daemon.JournalWatch(self._site.state, clock=clock, random_bytes=random_bytes)
+        self._watch = JournalWatch(self._site.state, clock=clock, random_bytes=random_bytes)
         self._take_up(self._watch.current())
 
     def _stop(self) -> None:
@@ -71,7 +72,7 @@ class SyncProcess(Process):
             self._opened.grants.engine.dispose()
         self._opened = self._uploader = self._keeper = self._downloader = None
 
-    def _take_up(self, opened: daemon.Opened) -> None:
+    def _take_up(self, opened: Opened) -> None:
         self._stop()
         site, clock = self._site, self.machine.clock
         self._opened = opened
@@ -118,7 +119,7 @@ class SyncProcess(Process):
                 self._rejoin_wanted = True
                 return True
             if refused.error == "chain_fork" and self._opened is not None and self._opened.sound is not None:
-                self._opened.sound.mark_forked(daemon.FORK)
+                self._opened.sound.mark_forked(FORK)
                 self._watch.doubt()
             return False
         except DBAPIError as error:
