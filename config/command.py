@@ -299,10 +299,11 @@ def hub_restored(
 def hub_operations(
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that had no effect.")] = False,
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.operations import show
 
-    _run_hub(lambda: show(database_url=database, rejected_only=rejected))
+    _run_hub(lambda: show(database_url=database, key_file=key_file, rejected_only=rejected))
 
 
 @operations.command("retry", help="Apply a rejected record again, after its cause was mended.")
@@ -310,10 +311,11 @@ def hub_operations_retry(
     op: Annotated[str, typer.Argument(metavar="OP", help="Its id, as the list says it.")],
     by: Annotated[str, typer.Option("--by", help="Who you are.")] = "command line",
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.operations import retry
 
-    _run_hub(lambda: retry(op, database_url=database, by=by))
+    _run_hub(lambda: retry(op, database_url=database, key_file=key_file, by=by))
 
 
 @operations.command("settle", help="Say that a record was dealt with otherwise, who did, and how.")
@@ -322,10 +324,11 @@ def hub_operations_settle(
     by: Annotated[str, typer.Option("--by", help="Who you are.")],
     because: Annotated[str, typer.Option("--because", help="How it was settled.")],
     database: Annotated[str, typer.Option("--database", help="SQLAlchemy URL")] = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.operations import settle
 
-    _run_hub(lambda: settle(op, database_url=database, by=by, because=because))
+    _run_hub(lambda: settle(op, database_url=database, key_file=key_file, by=by, because=because))
 
 
 @hub.command("link", help="A new one-time link to enrol a device.")
@@ -406,10 +409,13 @@ ByOption = Annotated[str, typer.Option("--by", help="Who decides this: a person'
 
 
 @lease.command("show", help="How the stock of today's slots stands, and who holds what; a JSON line a slot.")
-def lease_show(database: DatabaseOption = "sqlite:///hub.db") -> None:
+def lease_show(
+    database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
+) -> None:
     from hub.stock_command import show
 
-    _run_hub(lambda: show(database_url=database))
+    _run_hub(lambda: show(database_url=database, key_file=key_file))
 
 
 @lease.command(
@@ -425,12 +431,17 @@ def lease_take_back(
         bool, typer.Option("--yes", help="Do it. Until the kiosk comes back, what it held is at risk.")
     ] = False,
     database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.stock_command import take_back
 
     if sure and not because.strip():
         _stop("--because TEXT: taking a lease back needs a reason")
-    _run_hub(lambda: take_back(database_url=database, slot=slot, device=device, by=by, reason=because, sure=sure))
+    _run_hub(
+        lambda: take_back(
+            database_url=database, key_file=key_file, slot=slot, device=device, by=by, reason=because, sure=sure
+        )
+    )
 
 
 @slot.command(
@@ -442,10 +453,11 @@ def slot_capacity(
     units: Annotated[int, typer.Argument(metavar="UNITS", min=0, max=100_000)],
     by: ByOption,
     database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.stock_command import set_capacity
 
-    _run_hub(lambda: set_capacity(database_url=database, slot=name, capacity=units, by=by))
+    _run_hub(lambda: set_capacity(database_url=database, key_file=key_file, slot=name, capacity=units, by=by))
 
 
 @slot.command("cancel", help="Stop the sale of SLOT. Tickets that were sold stay as they are.")
@@ -453,10 +465,11 @@ def slot_cancel(
     name: Annotated[str, typer.Argument(metavar="SLOT")],
     by: ByOption,
     database: DatabaseOption = "sqlite:///hub.db",
+    key_file: KeyFileOption = None,
 ) -> None:
     from hub.stock_command import cancel
 
-    _run_hub(lambda: cancel(database_url=database, slot=name, by=by))
+    _run_hub(lambda: cancel(database_url=database, key_file=key_file, slot=name, by=by))
 
 
 @config.command("write", help="Check all settings and write one JSON file a daemon into the run-time directory.")

@@ -215,8 +215,9 @@ SCHEMAS: dict[str, Schema] = {
         "`members`: the kiosks that a venue node lends on to.",
     ),
     "SlotWish": _object(
-        {"slot": _text(64), "more": UNITS},
+        {"slot": _text(64)},
         {
+            "more": UNITS,
             "lent": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
             "returned": {"type": "object", "additionalProperties": UNITS, "maxProperties": LENDERS_MAX},
             "urgent": {"type": "boolean"},

@@ -47,11 +47,18 @@ class SlotWish:
         """Raises what `reading` catches. A row of the previous release names a total (`quantity`) and never returns."""
         return cls(
             slot=text_of(row, "slot", chars_max=64),
-            more=count_of(row, "quantity" if "quantity" in row else "more", limit=LEASE_UNITS_MAX),
+            more=_more(row),
             lent=_totals(row, "lent"),
             returned=_totals(row, "returned"),
             urgent=bool(row.get("urgent", False)),
         )
+
+
+def _more(row: Mapping[str, Any]) -> int:
+    for name in ("quantity", "more"):
+        if name in row:
+            return count_of(row, name, limit=LEASE_UNITS_MAX)
+    return 0
 
 
 def _totals(row: Mapping[str, Any], name: str) -> dict[str, int]:
