@@ -43,6 +43,7 @@ class Books:
             self.payments = _all(connection, tables.payment)
             self.slots = _all(connection, tables.slot)
             self.leases = _all(connection, tables.lease)
+            self.withdrawals = _all(connection, tables.withdrawal)
             self.conflicts = ledger.all_conflicts(connection)
             self.caps = {
                 (row.ticket.hex(), row.window): ledger.cap_of(
@@ -170,8 +171,9 @@ def _confirmed_within_the_cap(books: Books) -> Iterator[str]:
             units[green.ticket, green.window, green.reign] += green.units
     for (ticket, window, reign), count in sorted(units.items()):
         cap = books.caps.get((ticket, window), 0)
-        if cap and count > cap:
-            yield f"ticket {ticket[:8]} {window}: {count} confirmed of {cap} (reign {reign})"
+        gone = 0 if window else books.witness.withdrawn[ticket, reign]
+        if cap and count + gone > cap:
+            yield f"ticket {ticket[:8]} {window}: {count} confirmed, {gone} withdrawn of {cap} (reign {reign})"
 
 
 def _own_uses_never_flicker(books: Books) -> Iterator[str]:
@@ -197,9 +199,16 @@ def _conflicts_are_the_excess(books: Books) -> Iterator[str]:
         row = books.used[conflict.op.hex()]
         if row.released or (row.mode == Mode.CONFIRMED and not books.witness.reign and not books.witness.put_back):
             yield f"{conflict.op.hex()[:8]} is reported, though it was confirmed or given back"
+    withdrawn: Counter[str] = Counter()
+    for row in books.withdrawals:
+        withdrawn[row.ticket.hex()] += row.units
+    for ticket, row in books.tickets.items():
+        if row.withdrawn != withdrawn[ticket]:
+            yield f"ticket {ticket[:8]}: {row.withdrawn} units are withdrawn, {withdrawn[ticket]} were"
     for key, count in sorted(spent.items()):
         cap = books.caps.get(key, 0)
-        excess = max(0, count - cap) if cap else 0
+        gone = 0 if key[1] else withdrawn[key[0]]  # what limits a day cannot be withdrawn
+        excess = max(0, min(count, count + gone - cap)) if cap else 0
         if excess != beyond[key]:
             yield f"ticket {key[0][:8]} {key[1]}: {excess} too many, {beyond[key]} reported"
 
@@ -342,8 +351,8 @@ def _digits_are_once(books: Books) -> Iterator[str]:
 
 
 def _caches_are_the_hub(books: Books) -> Iterator[str]:
-    tickets = {(row.ticket, row.variant, row.uses, row.state, row.short_id) for row in books.tickets.values()}
-    uses = {(row.op, row.ticket, row.passage, row.units, row.at, row.released) for row in books.used.values()}
+    tickets = {(row.ticket, row.variant, row.uses, row.state, row.short_id, row.withdrawn) for row in books.tickets.values()}
+    uses = {(row.op, row.ticket, row.passage, row.units, row.at, row.released, row.mode, row.arrival) for row in books.used.values()}
     for site in books.heard():
         journal = open_journal(site.state, clock=site.machine.clock, random_bytes=seeded(site.world))
         with journal.read() as connection:
@@ -355,11 +364,11 @@ def _caches_are_the_hub(books: Books) -> Iterator[str]:
         held = Cache.open(site.state.cache(number))
         with held.engine.begin() as connection:
             here = {
-                (row.ticket, row.variant, row.uses, row.state, row.short_id)
+                (row.ticket, row.variant, row.uses, row.state, row.short_id, row.withdrawn)
                 for row in _all(connection, cache_file.ticket)
             }
             mine = {
-                (row.op, row.ticket, row.passage, row.units, row.at, row.released)
+                (row.op, row.ticket, row.passage, row.units, row.at, row.released, row.mode, row.arrival)
                 for row in _all(connection, cache_file.used)
             }
         held.close()

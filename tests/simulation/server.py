@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from hub import tables
 from hub.errors import HubError
@@ -116,6 +116,13 @@ class ServerProcess(Process):
                 self.node.cancel_ticket(TicketId(ticket), by="office", reason="simulated")
             except HubError:
                 return  # it was reversed in between
+            with self.node.read() as connection:
+                taken = connection.scalar(
+                    select(func.coalesce(func.sum(tables.withdrawal.c.units), 0)).where(
+                        tables.withdrawal.c.ticket == ticket
+                    )
+                )
+            self._witness.withdrawn[ticket.hex(), self._witness.reign] = int(taken or 0)
             self._witness.cancelled.add(ticket.hex())
             self.world.seen["cancelled"] += 1
             self.world.note(f"cancelled {ticket.hex()[:8]}")

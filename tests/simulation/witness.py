@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +50,8 @@ class Witness:
     paid_when_printed: dict[str, frozenset[str]] = field(default_factory=dict)
     """By ticket: the attempts that the terminal had captured when its paper came out first."""
     cancelled: set[str] = field(default_factory=set)
+    withdrawn: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Units that the office took, by ticket and reign."""
     granted: set[str] = field(default_factory=set)
     """Operations that the arbiter has granted at some time."""
     forgotten: set[str] = field(default_factory=set)
