@@ -10,19 +10,17 @@ from sync import daemon
 from sync.download import Downloader
 from sync.errors import CacheBroken, HubRefused, HubUnreachable
 from sync.leasing import LeaseKeeper
+from sync.pruning import note_covered, prune
+from sync.rejoin import rejoin
 from sync.state import Role, StateDir
 from sync.upload import Uploader
 from tests.simulation.outside import Line, Server
 from tests.simulation.world import Machine, Process, seeded
 
-try:
-    from sync.rejoin import rejoin
-except ImportError:  # before devices tell a restored hub what they hold
-    rejoin = None  # type: ignore[assignment]
-
-REJOINS = rejoin is not None
 ROWS_MAX = 9
 PUSHES_MAX = 3
+HOUSE = 0.2
+"""So often a pull keeps house first, which a daemon does every minute or so."""
 
 
 class Site:
@@ -138,8 +136,9 @@ class SyncProcess(Process):
             if not sent.operations:
                 break
             moved = True
+            self._heard()
             self.world.note(f"sent {sent}")
-        if self._rejoin_wanted and rejoin is not None and self._opened is not None and self._opened.sound is not None:
+        if self._rejoin_wanted and self._opened is not None and self._opened.sound is not None:
             rejoin(self._opened.sound, self._site.line())  # type: ignore[arg-type]
             self._rejoin_wanted = False
             moved = True
@@ -147,11 +146,25 @@ class SyncProcess(Process):
             moved = self._keeper.step() or moved
         return moved
 
+    def _heard(self) -> None:
+        """Whichever thread heard of the hub: what is returned now somebody will sell."""
+        if self._keeper is not None:
+            self._keeper.heard()
+
+    def _keep_house(self) -> None:
+        assert self._downloader is not None
+        if self._opened is not None and self._opened.sound is not None:
+            note_covered(self._opened.sound, self._downloader.cursors())
+            self.world.seen["pruned"] += prune(self._opened.sound, now=self.machine.clock.now_utc()).operations
+
     def _pull(self) -> bool:
         if self._downloader is None:
             return False
+        if self.world.chance.random() < HOUSE:
+            self._keep_house()
         try:
             pulled = self._downloader.step(wait_s=0)
+            self._heard()
         except CacheBroken as error:
             raise AssertionError("a cache of its own making is whole") from error
         return pulled.changed or pulled.more

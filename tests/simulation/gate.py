@@ -98,6 +98,11 @@ class LaneProcess(Process):
                 lane.finish()
                 self._stop()
                 self._open(once_more=replaced)
+            elif self.world.chance.random() < 0.5:
+                forgotten = lane.forget_settled()
+                self.world.seen["forgotten"] += forgotten
+                if forgotten:
+                    self._witness.relies_on_cache.add(self._site.label)
 
         self.world.run(self, look)
 

@@ -177,12 +177,15 @@ def _confirmed_within_the_cap(books: Books) -> Iterator[str]:
 
 
 def _own_uses_never_flicker(books: Books) -> Iterator[str]:
-    """What a gate has let in by itself it never forgets: alone it admits no more than the cap, with or without an answer."""
-    units: Counter[tuple[str, str, str]] = Counter()
+    """What a gate has let in by itself it never forgets: alone it admits no more than the cap, with or without an answer. Uses that it
+    has let go of are the hub's to remember, and a hub that was put back may learn of them later than their guest comes again.
+    """
+    units: Counter[tuple[str, str, str, int]] = Counter()
     for op, green in books.witness.entered.items():
         if green.gate not in books.witness.put_back and op not in books.witness.doubtful:
-            units[green.gate, green.ticket, green.window] += green.units
-    for (gate, ticket, window), count in sorted(units.items()):
+            reign = green.reign if green.gate in books.witness.relies_on_cache else 0
+            units[green.gate, green.ticket, green.window, reign] += green.units
+    for (gate, ticket, window, _), count in sorted(units.items()):
         cap = books.caps.get((ticket, window), 0)
         if cap and count > cap:
             yield f"gate {gate} alone let ticket {ticket[:8]} {window} in {count} times of {cap}"
@@ -351,8 +354,13 @@ def _digits_are_once(books: Books) -> Iterator[str]:
 
 
 def _caches_are_the_hub(books: Books) -> Iterator[str]:
-    tickets = {(row.ticket, row.variant, row.uses, row.state, row.short_id, row.withdrawn) for row in books.tickets.values()}
-    uses = {(row.op, row.ticket, row.passage, row.units, row.at, row.released, row.mode, row.arrival) for row in books.used.values()}
+    tickets = {
+        (row.ticket, row.variant, row.uses, row.state, row.short_id, row.withdrawn) for row in books.tickets.values()
+    }
+    uses = {
+        (row.op, row.ticket, row.passage, row.units, row.at, row.released, row.mode, row.arrival)
+        for row in books.used.values()
+    }
     for site in books.heard():
         journal = open_journal(site.state, clock=site.machine.clock, random_bytes=seeded(site.world))
         with journal.read() as connection:

@@ -6,21 +6,23 @@ A venue node is one more of these (the same code in another role): it is given a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from hub import tables
 from hub.errors import HubError
 from hub.node import HubNode
-from hub.services import feed
+from hub.services.arbiter import Asked, Result
+from hub.services.devices import KnownDevice
+from sync.claim import ClaimMessage
 from sync.errors import HubUnreachable
 from sync.store import open_engine
 from tests.hubkit import LocalHub
 from tests.simulation.witness import Witness
 from tests.simulation.world import Machine, Process, seeded
-from tickets.admission import Granted
+from tickets.admission import Denied, Granted
 from tickets.ids import DeviceId, TicketId
 
 
@@ -45,6 +47,38 @@ class Turn:
         self._taken = False
 
 
+class Desk:
+    """The node as a claim finds it: claims that wait at the same moment are one group in one transaction (`hub.claim_desk`, whose thread
+    nobody runs here).
+    """
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server.node, name)
+
+    def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
+        server, asked = self._server, Asked(message, sender.device)
+        server.waiting.append(asked)
+        server.world.point()  # another one may come in, which takes this one along
+        if not any(one is asked for one in server.waiting):
+            known = [result for one, result in server.answered if one is asked]
+            server.answered = [(one, result) for one, result in server.answered if one is not asked]
+            if not known:
+                raise HubUnreachable("the group failed")
+            (result,) = known
+        else:
+            group, server.waiting = server.waiting, []
+            results = server.node.claims(group)
+            server.answered += [pair for pair in zip(group, results, strict=True) if pair[0] is not asked]
+            server.world.seen["grouped"] += len(group) > 1
+            (result,) = [result for one, result in zip(group, results, strict=True) if one is asked]
+        if isinstance(result, HubError):
+            raise result
+        return result
+
+
 class ServerProcess(Process):
     """Serves each caller in a frame of its own, so that two calls interleave between their transactions."""
 
@@ -54,24 +88,21 @@ class ServerProcess(Process):
         super().__init__(machine, name)
         self._key, self._witness = key, witness
         self.node: HubNode
+        self.waiting: list[Asked] = []
+        self.answered: list[tuple[Asked, Result]] = []
         self._backup: dict[str, bytes] | None = None
         self._was_put_back = False
 
     def _start(self) -> None:
         engine = open_engine(self.machine.folder / "hub.db")
-        restores = hasattr(HubNode, "begin_again")
-        if self._was_put_back and not restores:
-            # What restoring a backup means (docs/protocol.md): the feed is another one from here on, so nobody goes on in it.
-            with engine.begin() as connection:
-                connection.execute(delete(tables.meta).where(tables.meta.c.key == feed.FEED_EPOCH))
         self.node = HubNode(engine, self._key, clock=self.machine.clock, random_bytes=seeded(self.world))
-        if hasattr(self.node, "_turn"):
-            self.node._turn = Turn()  # type: ignore[assignment]
-        if self._was_put_back and restores:
+        self.node._turn = Turn()  # type: ignore[assignment]
+        if self._was_put_back:
             self.node.begin_again("simulated")
         self._was_put_back = False
 
     def _stop(self) -> None:
+        self.waiting, self.answered = [], []
         if hasattr(self, "node"):
             self.node.engine.dispose()
 
@@ -87,7 +118,8 @@ class ServerProcess(Process):
             self.start()
 
     def _served(self, device: bytes, call: str, args: tuple[Any, ...], more: Mapping[str, Any]) -> tuple[Any]:
-        answer = getattr(LocalHub(self.node, device), call)(*args, **more)
+        node = cast(HubNode, Desk(self)) if call == "claim" else self.node
+        answer = getattr(LocalHub(node, device), call)(*args, **more)
         if call == "claim" and isinstance(answer, Granted):
             self._has_granted(args[0])
         return (answer,)
@@ -161,6 +193,11 @@ class ServerProcess(Process):
         engine.dispose()
         witness.cancelled &= known
         witness.at_risk |= at_risk - lent
+
+    def returned(self) -> int:
+        """Units of leases that came back."""
+        with self.node.read() as connection:
+            return int(connection.scalar(select(func.sum(tables.lease.c.returned))) or 0)
 
     def _lent(self) -> set[str]:
         engine = open_engine(self.machine.folder / "hub.db")

@@ -58,6 +58,8 @@ class Witness:
     """Operations that a gate lost with its disk: they may count or not."""
     put_back: set[str] = field(default_factory=set)
     """Gates whose disk was put back to an earlier time."""
+    relies_on_cache: set[str] = field(default_factory=set)
+    """Gates that let go of uses of their own which the hub had told back."""
     shut_out: set[str] = field(default_factory=set)
     """Kiosks that were revoked: what they have not told yet, nobody will hear."""
     reign: int = 0
