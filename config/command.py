@@ -27,12 +27,12 @@ CONTENTS = {
         "gate check": "Decide on one code, as the gate would",
     },
     "The hub": {
-        "hub serve": "Serve devices and the office",
+        "hub serve": "Serve devices and the office; with --venue as a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
         "hub arbiter show": "Who rules over the tickets' uses",
         "hub arbiter set": "Name another arbiter",
-        "hub lease show": "How the stock of today's slots stands, and who holds it",
+        "hub lease show": "How today's slots stand, and who holds what",
         "hub lease take-back": "Give up what a lost kiosk holds of a slot",
         "hub slot capacity": "Change how many a slot has",
         "hub slot cancel": "Stop the sale of a slot",
@@ -41,10 +41,10 @@ CONTENTS = {
         "hub restored": "After a restore: which kiosks are waited for",
         "hub operations list": "Records that could not be applied",
         "hub operations retry": "Apply one again, its cause being mended",
-        "hub operations settle": "Say how one was dealt with otherwise",
+        "hub operations settle": "Say how one was dealt with",
     },
     "On a device": {
-        "enrol": "Make this machine a kiosk or a gate of a venue",
+        "enrol": "Make this machine a kiosk, a gate or the node of a venue",
         "config show": "Every setting in force, and where it comes from",
         "config write": "Check all settings and write the daemons' files",
     },
@@ -204,7 +204,10 @@ TlsCertOption = Annotated[
 
 @hub.command("serve", help="Serve devices and office; prints one JSON line when ready.")
 def hub_serve(
-    database: DatabaseOption,
+    database: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--database", help="SQLAlchemy URL, such as sqlite:///hub.db; with --venue one in its directory."),
+    ] = None,
     listen: Annotated[
         str,
         typer.Option(
@@ -219,8 +222,15 @@ def hub_serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Without TLS also beyond loopback: something else protects the line.")
     ] = False,
+    venue: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--venue", metavar="DIR", help="As the venue node enrolled in DIR: relay and arbiter on the LAN."),
+    ] = None,
 ) -> None:
     from hub.command import serve
+
+    if venue is None and database is None:
+        _stop("hub serve: --database URL is missing, or --venue DIR for a venue node")
 
     host, port = _address(listen)
     _run_hub(
@@ -234,6 +244,7 @@ def hub_serve(
             force_tls=tls,
             insecure=insecure,
             workers=workers,
+            venue_dir=venue,
         )
     )
 
@@ -319,7 +330,7 @@ def hub_operations_settle(
 
 @hub.command("link", help="A new one-time link to enrol a device.")
 def hub_link(
-    role: Annotated[str, typer.Option("--role", help="kiosk or gate")],
+    role: Annotated[str, typer.Option("--role", help="kiosk, gate, or venue for a venue node")],
     label: Annotated[str, typer.Option("--label", help="What people call it: K3, B")],
     at_gate: Annotated[Optional[str], typer.Option("--gate", help="For a gate: its place in the catalogue.")] = None,  # noqa: UP045
     database: DatabaseOption = "sqlite:///hub.db",

@@ -10,7 +10,9 @@ import os
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,10 +25,13 @@ from hub import tls as hub_tls
 from hub import witness
 from hub.backup import backup as copy_database
 from hub.database import open_database, sqlite_path
+from hub.discovery import Announcer
 from hub.errors import BadRequest, HubError
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, restore, venue
 from hub.services.snapshot import Shelf
+from hub.venue.node import VenueNode
+from hub.venue.run import VENUE_KEY, Errands, open_venue
 from hub.web.app import create_app
 from hub.web.wakeup import Wakeup
 from hub.workers import WORKERS_MAX, WorkOrder, run_workers
@@ -82,7 +87,7 @@ def open_node(database_url: str, *, key_file: Path | None = None) -> HubNode:
 
 def serve(
     *,
-    database_url: str,
+    database_url: str | None,
     host: str,
     port: int,
     key_file: Path | None = None,
@@ -91,13 +96,29 @@ def serve(
     force_tls: bool = False,
     insecure: bool = False,
     workers: int = 1,
+    venue_dir: Path | None = None,
 ) -> None:
-    """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which.
+    """Run the hub until SIGTERM or SIGINT. Port 0 takes a free one; the line {"event": "listening", "url"} says which, and with TLS its
+    key's pin as "tls".
 
     TLS where others could listen in or answer, with the hub's own key unless `tls_cert` is given; on loopback only with `force_tls` or
-    `tls_cert`; nowhere with `insecure`. Several workers share one listening socket. Raises HubError.
+    `tls_cert`; nowhere with `insecure`. Several workers share one listening socket. `venue_dir`: run as the venue node that is enrolled
+    there, with its database in that directory unless another is named. Raises HubError.
     """
     secured = check_listen(host, tls_cert=tls_cert, tls_key=tls_key, force_tls=force_tls, insecure=insecure)
+    if venue_dir is not None:
+        _serve_venue(
+            venue_dir,
+            database_url,
+            _listen(host, port),
+            given=None if tls_cert is None else Tls(tls_cert, tls_key),
+            secured=secured,
+            host=host,
+            workers=workers,
+        )
+        return
+    if database_url is None:
+        raise HubError("--database is missing; such as sqlite:///hub.db")
     check_workers(database_url, workers)
     file = key_file_of(database_url, key_file)
     service_log.configure("kaisatsu-hub")
@@ -105,19 +126,14 @@ def serve(
     node = open_node(database_url, key_file=file)
     chosen = None
     if secured:
-        names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104  a comparison
-        chosen = (
-            Tls(tls_cert, tls_key)
-            if tls_cert is not None
-            else Tls(hub_tls.own(hub_tls.files_of(file).now, names=names))
-        )
+        chosen = Tls(tls_cert, tls_key) if tls_cert is not None else _own_tls(file, host)
     if workers == 1:
         run_server(
             node,
             listener,
             database_url=database_url,
             tls=chosen,
-            started=lambda: _listening(listener, secured=secured),
+            started=lambda: _listening(listener, tls=chosen),
             on_beat=notify.alive,
         )
         node.engine.dispose()
@@ -129,7 +145,67 @@ def serve(
         tls_cert=None if chosen is None else str(chosen.cert),
         tls_key=None if chosen is None or chosen.key is None else str(chosen.key),
     )
-    run_workers(listener, order, count=workers, ready=lambda: _listening(listener, secured=secured))
+    run_workers(listener, order, count=workers, ready=lambda: _listening(listener, tls=chosen))
+
+
+def _own_tls(key_file: Path, host: str) -> Tls:
+    names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104  a comparison
+    return Tls(hub_tls.own(hub_tls.files_of(key_file).now, names=names))
+
+
+def _serve_venue(
+    venue_dir: Path,
+    database_url: str | None,
+    listener: socket.socket,
+    *,
+    given: Tls | None,
+    secured: bool,
+    host: str,
+    workers: int,
+) -> None:
+    """Serve a venue while two threads keep up with the hub. A bug in one of them ends the process with an error."""
+    if workers != 1:
+        raise HubError(f"--workers {workers}: a venue node is one process")
+    service_log.configure("kaisatsu-venue")
+    node = open_venue(venue_dir, database_url=database_url)
+    chosen = (given or _own_tls(venue_dir / VENUE_KEY, host)) if secured else None
+    node.tls_pin = None if chosen is None else hub_tls.pin_of_file(chosen.cert)
+    broken = threading.Event()
+    servers: list[_Server] = []
+
+    def failed() -> None:
+        broken.set()
+        for server in servers:
+            server.should_exit = True
+
+    errands = Errands(node, venue_dir, failed=failed)
+    errands.start()
+    try:
+        with _announced(node, listener, host):
+            run_server(
+                node,
+                listener,
+                database_url=None,
+                tls=chosen,
+                started=lambda: _listening(listener, tls=chosen),
+                on_beat=notify.alive,
+                office=False,
+                made=servers.append,
+            )
+    finally:
+        errands.stop()
+        node.engine.dispose()
+    if broken.is_set():
+        raise SystemExit(1)
+
+
+def _announced(node: VenueNode, listener: socket.socket, host: str) -> AbstractContextManager[object]:
+    """Say on the LAN where the node is; not where it speaks to its own machine alone, or without TLS: nobody looks for such a one."""
+    if node.tls_pin is None or _is_loopback(host):
+        return nullcontext()
+    port = int(listener.getsockname()[1])
+    addresses = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104  a comparison
+    return Announcer(node.identity.device, port=port, tls=node.tls_pin, addresses=addresses)
 
 
 def run_server(
@@ -140,9 +216,13 @@ def run_server(
     tls: Tls | None,
     started: Callable[[], None],
     on_beat: Callable[[], None],
+    office: bool = True,
+    made: Callable[[_Server], None] | None = None,
 ) -> None:
-    """Serve on a listening socket in this process until SIGTERM or SIGINT; with `database_url` snapshots are built in a process aside."""
-    app = create_app(node, on_beat=on_beat, database_url=database_url)
+    """Serve on a listening socket in this process until SIGTERM or SIGINT; with `database_url` snapshots are built in a process aside.
+    `made` gets the server, which can be told to exit.
+    """
+    app = create_app(node, office=office, on_beat=on_beat, database_url=database_url)
     # A segment is some ten thousand small objects without cycles: looking through all of them again and again was 7 % of an upload.
     gc.collect()
     gc.freeze()
@@ -163,13 +243,19 @@ def run_server(
         ssl_certfile=None if tls is None else str(tls.cert),
         ssl_keyfile=None if tls is None or tls.key is None else str(tls.key),
     )
-    _Server(config, app.state.wakeup, started).run(sockets=[listener])
+    server = _Server(config, app.state.wakeup, started)
+    if made is not None:
+        made(server)
+    server.run(sockets=[listener])
 
 
-def _listening(listener: socket.socket, *, secured: bool) -> None:
+def _listening(listener: socket.socket, *, tls: Tls | None) -> None:
     address = listener.getsockname()
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    say({"event": "listening", "url": f"{'https' if secured else 'http'}://{host}:{address[1]}"})
+    line = {"event": "listening", "url": f"{'http' if tls is None else 'https'}://{host}:{address[1]}"}
+    if tls is not None:
+        line["tls"] = hub_tls.pin_of_file(tls.cert).hex()
+    say(line)
     log.info("listening", host=address[0], port=address[1])
     notify.ready("listening")
 
@@ -417,7 +503,7 @@ def main(argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("serve", "seed", "link", "backup", "restored"):
         command = commands.add_parser(name)
-        command.add_argument("--database", dest="database_url", required=True)
+        command.add_argument("--database", dest="database_url", required=name != "serve")
         if name != "backup":
             command.add_argument("--key-file", type=Path)
         if name not in ("backup", "restored"):
@@ -434,6 +520,7 @@ def main(argv: Sequence[str]) -> int:
             command.add_argument("--tls", dest="force_tls", action="store_true")
             command.add_argument("--insecure", action="store_true")
             command.add_argument("--workers", type=int, default=1)
+            command.add_argument("--venue", type=Path, dest="venue_dir")
         if name in ("seed", "link"):
             command.add_argument("--base-url", default=DEFAULT_BASE_URL)
         if name == "link":

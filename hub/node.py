@@ -32,6 +32,7 @@ from hub.services import (
     housekeeping,
     ledger,
     reign,
+    relay,
     reports,
     resolve,
     restore,
@@ -53,13 +54,17 @@ from sync.nonce import Nonces
 from sync.protocol import (
     CURSOR_SCHEMA,
     HUB,
+    NODE_SCOPE,
     SCOPE,
+    Acknowledged,
     Answer,
     Answers,
     CertificateAnswer,
     EnrolRequest,
+    Head,
     LeaseAnswer,
     LeaseRequest,
+    OnBehalf,
     Page,
     Rejoin,
     ReleaseMessage,
@@ -77,6 +82,9 @@ _T = TypeVar("_T")
 
 class HubNode:
     """Methods may be called from any thread. `on_change` is called after each commit that the feed may have grown by."""
+
+    asks_upstream = False
+    """Whether some calls are answered by another hub, and may take as long as its line."""
 
     def __init__(
         self,
@@ -183,16 +191,17 @@ class HubNode:
             self.on_change()
         return kept
 
-    def rejoin(self, held: Rejoin, *, sender: KnownDevice) -> int:
-        now = self.clock.now_utc()
+    def rejoin(self, held: Rejoin, *, sender: KnownDevice, carried: OnBehalf | None = None) -> int:
+        owner, now = self._subject(sender, carried), self.clock.now_utc()
         return self.transact(
-            lambda connection: restore.rejoin(connection, held, who=sender.device, now=now, lender=self.lender)
+            lambda connection: restore.rejoin(connection, held, who=owner.device, now=now, lender=self.lender)
         )
 
-    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None) -> KnownDevice:
+    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None, *, revoked_too: bool = False) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
 
-        Raises HopError; revoked devices are refused like unknown ones, by their own word.
+        Raises HopError; revoked devices are refused like unknown ones, by their own word, unless the call is one that takes what they
+        still have to say (`revoked_too`).
         """
         if sender is None:
             raise hop.HopError("device_unknown", "no such device here")
@@ -200,11 +209,14 @@ class HubNode:
         hop.check(claimed, sender.identity)
         now = self.clock.now_utc()
         self.nonces.spend(claimed.device, claimed.nonce, now=now)
-        if sender.revoked:
+        if sender.revoked and not revoked_too:
             raise hop.HopError("revoked", "this device was shut out at the hub")
-        with self._lock:
-            self._contacts[claimed.device] = now
+        self._heard_of(claimed.device)
         return sender
+
+    def _heard_of(self, device_id: DeviceId) -> None:
+        with self._lock:
+            self._contacts[device_id] = self.clock.now_utc()
 
     def look(self) -> int:
         """The newest change's number: proof that the database answers."""
@@ -223,9 +235,25 @@ class HubNode:
             )
         )
 
-    def changes(self, cursor: str | None, *, rows_max: int, scope: str = SCOPE, schema: int = CURSOR_SCHEMA) -> Page:
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        rows_max: int,
+        scope: str = SCOPE,
+        schema: int = CURSOR_SCHEMA,
+        sender: KnownDevice | None = None,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        """The next page of a scope. What `sender` has `seen` of the hub's feed and knows `acknowledged` there matters to a venue node alone.
+
+        Raises HopError where the sender was shut out since it asked.
+        """
+        _ = seen, acknowledged
         now = self.clock.now_utc()
         with self.read() as connection:
+            self.still_in(connection, sender)
             return feed.page(
                 connection,
                 cursor,
@@ -236,17 +264,24 @@ class HubNode:
                 checksum=lambda same: balance.at(same, self._sums),
             )
 
+    def still_in(self, connection: Connection, sender: KnownDevice | None) -> None:
+        """A long poll outlives its authentication. Raises HopError for a sender that was shut out meanwhile."""
+        if sender is not None:
+            now_known = devices.find(connection, sender.device)
+            if now_known is None or now_known.revoked:
+                raise hop.HopError("revoked", "this device was shut out at the hub")
+
     def snapshot(self, *, scope: str = SCOPE) -> SignedManifest | NoSnapshot:
         """The newest snapshot of what a scope holds, or why there is none. Never builds one."""
-        if self.shelf is None:
-            return NoSnapshot.FEW
+        if self.shelf is None or scope == NODE_SCOPE:
+            return NoSnapshot.FEW  # a node takes the feed as it is: it has to touch every row
         current = self.shelf.current(self.public, scope=scope)
         with self.read() as connection:
             return snapshots.answer(connection, current)
 
     def snapshot_file(self, sha256: str, *, scope: str = SCOPE) -> Path | None:
         """The packed file of that digest, if it is one of this scope's."""
-        return None if self.shelf is None else self.shelf.file(sha256, scope=scope)
+        return None if self.shelf is None or scope == NODE_SCOPE else self.shelf.file(sha256, scope=scope)
 
     def build_snapshot(self, database_url: str) -> snapshots.Built | None:
         """Build them in a process aside where they are due; the whole venue's. Raises HubError."""
@@ -259,17 +294,27 @@ class HubNode:
                 return None
         return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
 
-    def operations(self, segment: Segment, *, sender: KnownDevice) -> Answers:
-        """A segment from its device. Raises ChainGap and the like; a fork is put on record first."""
-        if segment.device != sender.device:
+    def operations(self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None) -> Answers:
+        """A segment from its device, or through the venue node that took it in: verified once, with the key of the device that wrote it.
+
+        Raises ChainGap and the like; a fork is put on record first.
+        """
+        owner = self._subject(sender, carried)
+        if segment.device != owner.device:
             raise NotAllowed("a device sends its own operations")
-        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=owner)
         try:
-            return self.transact(lambda connection: self._received(connection, given, sender=sender, now=now))
+            answers = self.transact(lambda connection: self._received(connection, given, sender=owner, now=now))
         except (ChainFork, ChainGap) as error:
             with self.write() as connection:
-                attention.note_trouble(connection, device=sender.device, kind=error.error, detail=str(error), now=now)
+                attention.note_trouble(connection, device=segment.device, kind=error.error, detail=str(error), now=now)
             raise
+        self._heard_of(segment.device)
+        return answers
+
+    def heads(self, device_id: DeviceId) -> tuple[Head, ...]:
+        with self.read() as connection:
+            return relay.heads(connection, device_id)
 
     def _received(self, connection: Connection, given: uploads.Read, *, sender: KnownDevice, now: datetime) -> Answers:
         answers = uploads.receive(connection, given, sender=sender, now=now)
@@ -329,10 +374,10 @@ class HubNode:
     def release(self, message: ReleaseMessage, *, sender: KnownDevice) -> None:
         self.transact(lambda connection: ledger.give_back(connection, message, device=sender.device))
 
-    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
+    def lease(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
         """Lend what there is; a venue node that runs short asks its hub first. Raises NotAllowed, Unreported."""
         self.borrow(wanted, sender=sender)
-        return self.lend(wanted, sender=sender)
+        return self.lend(wanted, sender=sender, carried=carried)
 
     def borrow(self, wanted: LeaseRequest, *, sender: KnownDevice) -> None:
         """A venue node's question at its hub before it lends; nothing at a hub. It may take as long as the hub does, so whoever serves many
@@ -346,29 +391,43 @@ class HubNode:
             restore.must_have_reported(connection, sender.device)
         self.borrower.top_up(self, wanted, device=sender.device)
 
-    def lend(self, wanted: LeaseRequest, *, sender: KnownDevice) -> LeaseAnswer:
-        """Lend what is here. Raises NotAllowed, Unreported."""
-        if wanted.members and sender.role is not Role.VENUE:
+    def lend(self, wanted: LeaseRequest, *, sender: KnownDevice, carried: OnBehalf | None = None) -> LeaseAnswer:
+        """Lend what is here, also to a kiosk in whose name its venue node asks. Raises NotAllowed, Unreported."""
+        owner, now = self._subject(sender, carried), self.clock.now_utc()
+        if carried is not None and (owner.role is not Role.KIOSK or owner.revoked):
+            raise NotAllowed("only a kiosk holds leases")
+        if wanted.members and owner.role is not Role.VENUE:
             raise NotAllowed("only a venue node lends on")
-        now = self.clock.now_utc()
 
         def lend(connection: Connection) -> LeaseAnswer:
-            restore.must_have_reported(connection, sender.device)
-            return stock.lend(connection, wanted, device=sender.device, now=now, lender=self.lender)
+            restore.must_have_reported(connection, owner.device)
+            return stock.lend(connection, wanted, device=owner.device, now=now, lender=self.lender)
 
         return self.transact(lend)
 
-    def certificate(self, *, sender: KnownDevice) -> CertificateAnswer:
-        """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotFound."""
-        now = self.clock.now_utc()
-        return self.transact(lambda connection: certificates.renew(connection, sender.device, key=self.key, now=now))
+    def certificate(self, *, sender: KnownDevice, carried: OnBehalf | None = None) -> CertificateAnswer:
+        """The sender's selling key, certified anew where the present certificate comes to its end. Raises NotAllowed, NotFound."""
+        owner, now = self._subject(sender, carried), self.clock.now_utc()
+        if owner.role is not Role.KIOSK or owner.revoked:
+            raise NotAllowed("only a kiosk sells")
+        return self.transact(lambda connection: certificates.renew(connection, owner.device, key=self.key, now=now))
 
-    def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice) -> None:
+    def telemetry(self, telemetry: Telemetry, *, sender: KnownDevice, carried: OnBehalf | None = None) -> None:
+        owner = self._subject(sender, carried)
+        self._heard_of(owner.device)
+
         def keep(connection: Connection) -> None:
-            restore.must_have_reported(connection, sender.device)
-            reports.keep(connection, telemetry, device=sender.device, now=self.clock.now_utc())
+            restore.must_have_reported(connection, owner.device)
+            reports.keep(connection, telemetry, device=owner.device, now=self.clock.now_utc())
 
         self._run(keep)  # nobody follows it, so nobody is woken
+
+    def _subject(self, sender: KnownDevice, carried: OnBehalf | None) -> KnownDevice:
+        """Whose message this is. Raises NotAllowed, NotFound."""
+        if carried is None:
+            return sender
+        with self.read() as connection:
+            return relay.subject(connection, sender, carried)
 
     def settle_operation(self, op: OpId, *, by: str, because: str) -> None:
         with self.write() as connection:

@@ -63,7 +63,10 @@ device = Table(
     Column("identity", LargeBinary, nullable=False),
     Column("enrolled_at", Text, nullable=False),
     Column("revoked_at", Text),
+    Column("enrolled", Text),
+    Column("enrolled_signature", LargeBinary),
 )
+"""`enrolled` is the text that the hub signed when it enrolled the device: a venue node believes who a device is by it alone."""
 enrolment = Table(
     "enrolment",
     metadata,

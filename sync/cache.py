@@ -101,7 +101,10 @@ _ADDED = {
 _TICKET = select(ticket).where(ticket.c.ticket == bindparam("ticket"))
 _TICKET_BY_SHORT_ID = select(ticket).where(ticket.c.short_id == bindparam("short_id"))
 _USED = select(used).where(used.c.ticket == bindparam("ticket")).order_by(used.c.arrival, used.c.op)
-_CURSOR = select(meta.c.value).where(meta.c.key == "cursor")
+_CURSOR = select(meta.c.value).where(meta.c.key == bindparam("key"))
+_NODE_CURSOR = "cursor:"
+_BY_NODE = "by_node"
+"""Some rows were carried over from a generation that a venue node had fed."""
 
 
 def _bring_up(connection: Connection) -> None:
@@ -188,9 +191,27 @@ class Cache:
         self.engine.dispose()
 
 
-def cursor(connection: Connection) -> str | None:
-    """Where the feed stands for these rows; None in a fresh generation."""
-    return connection.scalar(_CURSOR)
+def cursor(connection: Connection, *, node: str | None = None) -> str | None:
+    """Where the feed stands for these rows; None in a fresh generation. `node` (a device id in hex): where a venue node's feed stands,
+    which counts otherwise than the hub's.
+    """
+    return connection.scalar(_CURSOR, {"key": _cursor_key(node)})
+
+
+def cursors(connection: Connection) -> tuple[str, ...]:
+    """The places of these rows in every feed that they came from."""
+    places = (meta.c.key == "cursor") | meta.c.key.startswith(_NODE_CURSOR)
+    return tuple(connection.scalars(select(meta.c.value).where(places).order_by(meta.c.key)))
+
+
+def _cursor_key(node: str | None) -> str:
+    return "cursor" if node is None else f"{_NODE_CURSOR}{node}"
+
+
+def came_by_node(connection: Connection) -> bool:
+    """Whether any of these rows came from a venue node, and may therefore be news to the hub."""
+    told = meta.c.key.startswith(_NODE_CURSOR) | (meta.c.key == _BY_NODE)
+    return connection.scalar(select(meta.c.key).where(told).limit(1)) is not None
 
 
 def find(connection: Connection, ticket_id: TicketId) -> CachedTicket | None:
@@ -271,11 +292,40 @@ def uncounted(connection: Connection) -> int:
     return sums.uncounted(connection, balance)
 
 
-def move_cursor(connection: Connection, text: str) -> None:
-    statement = upsert(meta).values(key="cursor", value=text)
+def forget_cursor(connection: Connection, *, node: str) -> None:
+    """A venue node's feed is another one now."""
+    connection.execute(delete(meta).where(meta.c.key == _cursor_key(node)))
+
+
+def move_cursor(connection: Connection, text: str, *, node: str | None = None) -> None:
+    statement = upsert(meta).values(key=_cursor_key(node), value=text)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
     )
+
+
+def carry_over(target: Cache, old: Path) -> None:
+    """Take from the generation before what the new one does not know: a venue node told of it, and its hub may not have it yet. A use is
+    a fact, so uniting by its id is always right, and a release is never taken back.
+    """
+    columns = {name: ", ".join(f'"{column.name}"' for column in table.c) for name, table in FEED_TABLES.items()}
+    connection = target.engine.raw_connection()
+    try:
+        db = connection.cursor()
+        db.execute("ATTACH DATABASE ? AS old", (f"file:{old}?mode=ro",))
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(
+            "UPDATE used SET released = 1 WHERE released = 0 AND op IN (SELECT op FROM old.used WHERE released = 1)"
+        )
+        for name, names in columns.items():
+            db.execute(f"INSERT OR IGNORE INTO main.{name} ({names}) SELECT {names} FROM old.{name}")  # noqa: S608 ours
+        db.execute("INSERT OR REPLACE INTO main.meta (key, value) VALUES (?, '1')", (_BY_NODE,))
+        db.execute("DELETE FROM main.balance")  # counted anew, part by part: the sums knew nothing of these rows
+        db.execute("COMMIT")
+        db.execute("DETACH DATABASE old")
+        db.close()
+    finally:
+        connection.close()
 
 
 def _ticket(row: Any) -> CachedTicket:

@@ -23,6 +23,7 @@ from sync.claim import ClaimMessage, answer_from_row
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.nonce import RANDOM_BYTES, answer_to
 from sync.protocol import (
+    Acknowledged,
     Answers,
     CertificateAnswer,
     EnrolRequest,
@@ -68,8 +69,18 @@ class Hub(Protocol):
 
     def enrol(self, request: EnrolRequest) -> SignedText: ...
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        """The next page after `cursor`; an empty one after `wait_s` seconds without a change."""
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        """The next page after `cursor`; an empty one after `wait_s` seconds without a change. Of a venue node is also asked whether it
+        has as much of the hub's feed as was `seen` here, and for news beyond what is known `acknowledged` by the hub.
+        """
         ...
 
     def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
@@ -137,19 +148,31 @@ class HttpHub:
         return self._offset.total_seconds()
 
     def enrol(self, request: EnrolRequest) -> SignedText:
-        return _parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
+        return parsed(SignedText.from_json, self._send("POST", protocol.ENROL, request.to_row()))
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
         query = {"wait": f"{wait_s:.3f}", "limit": str(rows_max), "schema": str(protocol.CURSOR_SCHEMA)}
         if cursor is not None:
             query["cursor"] = cursor
+        if seen is not None:
+            query["seen"] = seen
+        if acknowledged is not None:
+            query["acknowledged"] = acknowledged.to_text()
         path = f"{protocol.CHANGES}?{urlencode(query)}"
         body = self._send("GET", path, None, read_s=self._read_s + wait_s, bytes_max=protocol.PAGE_BYTES_MAX)
-        return _parsed(Page.from_json, body)
+        return parsed(Page.from_json, body)
 
     def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:
         path = f"{snapshot.SNAPSHOT}?{urlencode({'wait': f'{wait_s:.3f}'})}"
-        return _parsed(snapshot.answer_from_json, self._send("GET", path, None, read_s=self._read_s + wait_s))
+        return parsed(snapshot.answer_from_json, self._send("GET", path, None, read_s=self._read_s + wait_s))
 
     @contextmanager
     def snapshot_file(self, manifest: Manifest, *, start: int) -> Iterator[SnapshotBody]:
@@ -171,26 +194,26 @@ class HttpHub:
                 raise _refusal(refused)
 
     def operations(self, segment: Segment) -> Answers:
-        return _parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
+        return parsed(answers_from_json, self._send("POST", protocol.OPERATIONS, segment_to_row(segment)))
 
     def claim(self, claim: ClaimMessage, *, deadline_s: float) -> Granted | Denied:
         body = claim.to_json().encode()
         answer = self._call("POST", protocol.CLAIM, body, read_s=deadline_s, connect_s=deadline_s)
-        return _parsed(lambda text: answer_from_row(json.loads(text), op=claim.op, epoch=claim.epoch), answer.body)
+        return parsed(lambda text: answer_from_row(json.loads(text), op=claim.op, epoch=claim.epoch), answer.body)
 
     def reach(self, *, deadline_s: float) -> int:
         """The epoch in which the other end rules, 0 where it does not: proof that the line carries, before a guest waits for it."""
         body = self._send("GET", protocol.ARBITER, None, read_s=deadline_s, connect_s=deadline_s)
-        return _parsed(protocol.ruling_epoch, body)
+        return parsed(protocol.ruling_epoch, body)
 
     def release(self, release: ReleaseMessage) -> None:
         self._send("POST", protocol.RELEASE, release.to_row())
 
     def lease(self, wanted: LeaseRequest) -> LeaseAnswer:
-        return _parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
+        return parsed(LeaseAnswer.from_json, self._send("POST", protocol.LEASE, wanted.to_row()))
 
     def certificate(self) -> CertificateAnswer:
-        return _parsed(
+        return parsed(
             CertificateAnswer.from_json, self._send("POST", protocol.CERTIFICATE, {"protocol": protocol.VERSION})
         )
 
@@ -198,7 +221,7 @@ class HttpHub:
         self._send("POST", protocol.TELEMETRY, telemetry.to_row())
 
     def rejoin(self, held: Rejoin) -> int:
-        return _parsed(known_from_json, self._send("POST", protocol.REJOIN, held.to_row()))
+        return parsed(known_from_json, self._send("POST", protocol.REJOIN, held.to_row()))
 
     def _send(
         self,
@@ -317,7 +340,7 @@ def _retry_after_s(answer: HttpAnswer) -> float | None:
     return min(float(text), RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
-def _parsed(parse: Callable[[bytes], T], body: bytes) -> T:
+def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """An answer that is no message of the protocol came from something else on the way."""
     try:
         return parse(body)

@@ -19,13 +19,23 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from sync import room
+from sync import discovery, granted, room, shut_out
 from sync.afresh import begin_afresh
+from sync.arbiter import Arbiter
 from sync.backoff import Backoff
 from sync.client import HttpHub
 from sync.download import Downloader
 from sync.enrol import SOFTWARE
-from sync.errors import HubKeyWrong, HubRefused, HubUnreachable, JournalBroken, MessageError, NewerFile, StoreFull
+from sync.errors import (
+    HubKeyWrong,
+    HubRefused,
+    HubUnreachable,
+    JournalBroken,
+    MessageError,
+    NewerFile,
+    NotEnrolled,
+    StoreFull,
+)
 from sync.journal import Journal, is_forked, open_for_grants, open_journal
 from sync.leasing import LeaseKeeper
 from sync.protocol import Telemetry
@@ -33,6 +43,7 @@ from sync.pruning import KEPT_DAYS, LOW_KEPT_DAYS, note_covered, prune
 from sync.rejoin import rejoin
 from sync.renewal import Renewal
 from sync.room import Level
+from sync.route import Origin, Route
 from sync.service import notify
 from sync.service.doorbell import Doorbell, ring
 from sync.service.health import Board, Health, State
@@ -56,8 +67,13 @@ FORK = "the hub holds other operations under its numbers: this disk was put back
 TLS_KEY = "tls_key"
 """What health says where something answers that does not hold the hub's TLS key."""
 OFFLINE_WARNING_S = 60.0
+NODE_PAUSE_S = 2.0
+HUB_AWAY = "hub_away"
 DIVERGED_WARNING_S = 3_600.0
 """So long a cache that differed from the hub is told, though it was healed at once: somebody should ask why."""
+
+LAN_WAIT_S = 1.0
+"""So long whoever is on the LAN has to say that he is the venue node."""
 
 log = structlog.get_logger()
 
@@ -140,6 +156,20 @@ class News:
     journal: str = ""
     clock_offset_s: float = 0.0
     room: Level = Level.AMPLE
+    unsent_hub: int = 0
+    shut_out: bool = False
+
+
+class UploadsFail(HubUnreachable):
+    """The feed has not been asked for, because uploads do not get through: no word on whoever serves the feed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A kept-alive line to one origin."""
+
+    origin: Origin
+    hub: HttpHub
 
 
 class UploadsFirst:
@@ -185,6 +215,7 @@ class Shared:
     clock: Clock
     random_bytes: RandomBytes
     watch: JournalWatch
+    route: Route
     stop: threading.Event = field(default_factory=threading.Event)
     pull_now: threading.Event = field(default_factory=threading.Event)
     rejoin_now: threading.Event = field(default_factory=threading.Event)
@@ -194,7 +225,7 @@ class Shared:
     lock: threading.Lock = field(default_factory=threading.Lock)
     progress_s: dict[str, float] = field(default_factory=dict)
     contact_s: float | None = None
-    """When the hub last answered any thread, by the steady clock."""
+    """When the hub itself last answered any thread, by the steady clock, or a venue node that had just heard of it."""
 
     def tell(self, **changes: Any) -> News:
         with self.lock:
@@ -220,24 +251,32 @@ class Shared:
                 began_afresh=self.news.began_afresh + began_afresh,
             )
 
-    def reached(self, hub: HttpHub) -> None:
-        self.contact_s = self.clock.monotonic_s()
-        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=round(hub.clock_offset_s, 3))
+    def reached(self, line: Line) -> None:
+        self.route.reached(line.origin)
+        if line.origin.node is None:
+            self.contact_s = self.clock.monotonic_s()
+        offset_s = round(line.hub.clock_offset_s, 3)
+        self.tell(last_contact=self.clock.now_utc(), line=True, refused="", clock_offset_s=offset_s)
 
     def worked(self, who: str) -> None:
         self.progress_s[who] = self.clock.monotonic_s()
 
-    def hub(self) -> HttpHub:
-        return HttpHub(
-            self.identity.hub_url,
+    def line(self, origin: Origin) -> Line:
+        """A line of the calling thread's own: to the hub under its pins in force, to a venue node under the one that the hub stated.
+
+        Raises ValueError for https without a pin, and http with one.
+        """
+        hub = HttpHub(
+            origin.url,
             device=self.identity.device,
             key=self.state.identity_key(),
             clock=self.clock,
             random_bytes=self.random_bytes,
-            tls=self.state.hub_pins(self.identity),
+            tls=self.state.hub_pins(self.identity) if origin.node is None else origin.tls,
             connect_timeout_s=self.settings.connect_timeout_s,
             read_timeout_s=self.settings.read_timeout_s,
         )
+        return Line(origin, hub)
 
     def ring(self, *names: str) -> None:
         for name in names:
@@ -246,28 +285,23 @@ class Shared:
 
 def push(shared: Shared, bell: Doorbell) -> None:
     """The push thread, until `stop`."""
-    hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
-    opened: Opened | None = None
-    work = _Pushing()
-    not_before_s = float("-inf")
+    work, backoff = _Pushing(shared, shared.line(shared.route.current())), _backoff(shared)
     failing = False
     while not shared.stop.is_set():
         shared.worked("push")
         pause_s = LOOK_S
-        now_open = shared.watch.current()
-        if now_open is not opened:
-            opened = now_open
-            shared.tell(journal=opened.problem)
-            work = _Pushing()
-            if opened.sound is None and _begin_afresh(shared):
-                continue
-            work = _pushing(shared, opened.sound, hub)
-        if (left_s := not_before_s - shared.clock.monotonic_s()) > 0:
+        if work.line.origin != shared.route.current():
+            work.go_over(shared.route.current())
+            backoff.succeeded()
+        opened = work.open()
+        if opened is None:
+            continue
+        if (left_s := work.not_before_s - shared.clock.monotonic_s()) > 0:
             _count_unsent(shared, opened)
             bell.wait(timeout_s=min(left_s, LOOK_S))  # the hub named a time: a new sale does not make it sooner
             continue
         try:
-            sent = _push_all(shared, work, hub)
+            sent = _push_all(shared, work)
             backoff.succeeded()
             shared.uploads.settled()
             if sent:
@@ -276,11 +310,7 @@ def push(shared: Shared, bell: Doorbell) -> None:
                 failing = False
                 shared.pull_now.set()  # the line is back: the feed need not wait for its own pause to end
         except (HubUnreachable, HubRefused) as error:
-            failing, pause_s = True, backoff.failed(error)
-            if getattr(error, "retry_after_s", None) is not None:
-                not_before_s = shared.clock.monotonic_s() + pause_s
-            if _not_pushed(shared, error, hub, opened.sound):
-                pause_s = 0.0
+            failing, pause_s = True, work.failed(error, backoff)
         except DBAPIError as error:  # a disk that is full, a file that went away: look again
             pause_s = backoff.failed()
             shared.uploads.settled()
@@ -293,39 +323,61 @@ def push(shared: Shared, bell: Doorbell) -> None:
 
 @dataclass(slots=True)
 class _Pushing:
-    """Who pushes what of a sound journal; nobody where it is not. `remembered_s`: when the busiest day was last looked at."""
+    """What the push thread holds: its line, and who sends from the journal that is open now. `remembered_s`: when the busiest day was last
+    looked at.
+    """
 
-    sound: Journal | None = None
+    shared: Shared
+    line: Line
+    opened: Opened | None = None
     uploader: Uploader | None = None
     keeper: LeaseKeeper | None = None
     renewal: Renewal | None = None
     remembered_s: float = float("-inf")
+    not_before_s: float = float("-inf")
+    """Whoever serves this device asked not to be called before."""
 
+    def go_over(self, origin: Origin) -> None:
+        self.line.hub.close()
+        self.line = self.shared.line(origin)
+        self.opened, self.not_before_s = None, float("-inf")
 
-def _pushing(shared: Shared, sound: Journal | None, hub: HttpHub) -> _Pushing:
-    if sound is None:
-        return _Pushing()
-    uploader = Uploader(sound, shared.state, hub, clock=shared.clock)
-    if shared.identity.role is not Role.KIOSK:
-        return _Pushing(sound, uploader)
-    keeper = LeaseKeeper(sound, hub, clock=shared.clock, slot_units=shared.settings.slot_units)
-    return _Pushing(sound, uploader, keeper, Renewal(sound, shared.identity, hub, clock=shared.clock))
+    def open(self) -> Opened | None:
+        """The journal as it is now. None: look again, another incarnation has begun."""
+        shared, now_open = self.shared, self.shared.watch.current()
+        if now_open is self.opened:
+            return now_open
+        self.opened = now_open
+        shared.tell(journal=now_open.problem)
+        self.uploader = self.keeper = self.renewal = None
+        sound = now_open.sound
+        if sound is None:
+            return None if _begin_afresh(shared) else now_open
+        at_hub = self.line.origin.node is None
+        self.uploader = Uploader(sound, shared.state, self.line.hub, clock=shared.clock, at_hub=at_hub)
+        if shared.identity.role is Role.KIOSK:
+            units = shared.settings.slot_units
+            self.keeper = LeaseKeeper(sound, self.line.hub, clock=shared.clock, slot_units=units)
+            self.renewal = Renewal(sound, shared.identity, self.line.hub, clock=shared.clock)
+        return now_open
 
-
-def _not_pushed(shared: Shared, error: HubUnreachable | HubRefused, hub: HttpHub, sound: Journal | None) -> bool:
-    """Whether the push goes on at once, because it is clear what the hub wants first."""
-    if isinstance(error, HubUnreachable):
-        shared.uploads.failed()
-    else:
-        shared.uploads.settled()  # there is nothing to wait for
-    if isinstance(error, HubRefused) and error.error == "unreported":
-        shared.rejoin_now.set()
-        return True
-    _not_reached(shared, "push", error, hub)
-    if isinstance(error, HubRefused) and error.error == "chain_fork":
-        _mark_forked(shared, sound)
-        _begin_afresh(shared)
-    return False
+    def failed(self, error: HubUnreachable | HubRefused, backoff: Backoff) -> float:
+        """What to do about it; so many seconds until the next try."""
+        shared, pause_s = self.shared, _pause_s(self.shared, backoff, error)
+        if isinstance(error, HubUnreachable):
+            if error.retry_after_s is not None:
+                self.not_before_s = shared.clock.monotonic_s() + pause_s
+            shared.uploads.failed()
+        else:
+            shared.uploads.settled()  # there is nothing to wait for
+        if isinstance(error, HubRefused) and error.error == "unreported":
+            shared.rejoin_now.set()
+            return 0.0
+        _not_reached(shared, "push", error, self.line)
+        if isinstance(error, HubRefused) and error.error == "chain_fork" and self.opened is not None:
+            _mark_forked(shared, self.opened.sound)
+            _begin_afresh(shared)
+        return 0.0 if _elsewhere(shared, self.line.origin, error) else pause_s
 
 
 def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
@@ -341,24 +393,30 @@ def _give_back_at_the_end(keeper: LeaseKeeper) -> None:
         log.warning("journal_unusable", error=str(error.orig))
 
 
-def _push_all(shared: Shared, work: _Pushing, hub: HttpHub) -> bool:
+def _push_all(shared: Shared, work: _Pushing) -> bool:
     """Everything that waits: operations, what a restored hub must know, leases, the certificate. Whether any operation was answered."""
-    keeper = work.keeper
+    keeper, line, opened = work.keeper, work.line, work.opened
+    sound = None if opened is None else opened.sound
     if keeper is not None:
         keeper.end_old_blocks(shared.clock.now_utc())  # first: without a line nothing below is reached
-    sent = work.uploader is not None and _push_operations(shared, work.uploader, hub)
-    if work.sound is not None and shared.rejoin_now.is_set():
-        again = rejoin(work.sound, hub)
-        shared.rejoin_now.clear()
-        log.warning("rejoined", sent_again=again)
-    if keeper is not None:
-        _keep_leases(shared, work, keeper, hub)
-    if work.renewal is not None and work.renewal.step():
-        log.info("certificate_renewed")
+    sent = work.uploader is not None and _push_operations(shared, work.uploader, line)
+    try:
+        if sound is not None and shared.rejoin_now.is_set():
+            again = rejoin(sound, line.hub)
+            shared.rejoin_now.clear()
+            log.warning("rejoined", sent_again=again)
+        if keeper is not None:
+            _keep_leases(shared, work, keeper)
+        if work.renewal is not None and work.renewal.step():
+            log.info("certificate_renewed")
+    except HubRefused as refused:
+        # A venue node that has no line to its hub is no reason to leave it: selling goes on from what is held.
+        if line.origin.node is None or refused.error != HUB_AWAY:
+            raise
     return sent
 
 
-def _push_operations(shared: Shared, uploader: Uploader, hub: HttpHub) -> bool:
+def _push_operations(shared: Shared, uploader: Uploader, line: Line) -> bool:
     """Whether any operation was answered."""
     sent_any = False
     while not shared.stop.is_set():
@@ -367,17 +425,18 @@ def _push_operations(shared: Shared, uploader: Uploader, hub: HttpHub) -> bool:
             break
         sent_any = True
         shared.worked("push")
-        shared.reached(hub)
+        shared.reached(line)
         shared.add(rejected=sent.rejected, conflicts=sent.conflicts)
         log.info("sent", operations=sent.operations, rejected=sent.rejected, conflicts=sent.conflicts)
     return sent_any
 
 
-def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper, hub: HttpHub) -> None:
+def _keep_leases(shared: Shared, work: _Pushing, keeper: LeaseKeeper) -> None:
+    """Raises HubRefused where a venue node has no line to its hub."""
     if shared.contact_s is not None:
         keeper.heard(shared.contact_s)  # whichever thread heard it: what is returned now somebody will sell
     while not shared.stop.is_set() and keeper.step():
-        shared.reached(hub)
+        shared.reached(work.line)
         shared.worked("push")
         shared.ring(KIOSK_BELL)
         log.info("leases_renewed")
@@ -430,18 +489,26 @@ def report(shared: Shared, board: Board) -> None:
     """The report thread, until `stop`: says how this device is, after uploads and every `telemetry_s`, and never before what it did. That a
     report does not get through is no error of the line: it is not tried again, the next one says more.
     """
-    hub, sequence = shared.hub(), 0
+    line, sequence = shared.line(shared.route.current()), 0
     while not shared.stop.is_set():
         shared.report_now.wait(shared.settings.telemetry_s)
         shared.report_now.clear()
         if shared.stop.is_set() or not shared.uploads.are_done():
             continue
+        if line.origin != shared.route.current():
+            line.hub.close()
+            line = shared.line(shared.route.current())
         sequence += 1
         try:
-            hub.telemetry(_telemetry(shared, board, sequence))
-            shared.reached(hub)
+            line.hub.telemetry(_telemetry(shared, board, sequence))
+            shared.reached(line)
         except (HubUnreachable, HubRefused) as error:
             log.warning("not_reported", error=str(error))
+            if isinstance(error, HubRefused) and error.error == "unreported":
+                shared.rejoin_now.set()
+                shared.ring(SYNC_BELL)
+            elif isinstance(error, HubKeyWrong):
+                _expect(shared, line)
 
 
 def _telemetry(shared: Shared, board: Board, sequence: int) -> Telemetry:
@@ -458,64 +525,172 @@ def _telemetry(shared: Shared, board: Board, sequence: int) -> Telemetry:
 def _count_unsent(shared: Shared, opened: Opened) -> None:
     if opened.grants is not None:
         try:
-            shared.tell(unsent=opened.grants.unsent())
+            held = opened.grants.acknowledged_seq() - opened.grants.hub_seq()
+            shared.tell(unsent=opened.grants.unsent(), unsent_hub=held)
         except DBAPIError as error:
             log.warning("journal_unusable", error=str(error.orig))
 
 
 def pull(shared: Shared) -> None:
     """The pull thread, until `stop`."""
-    hub, backoff = shared.hub(), Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
-    opened: Opened | None = None
-    downloader: Downloader | None = None
-    failing, kept_s = False, float("-inf")
-    alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
+    work = _Pulling(shared, shared.line(shared.route.current()), alone_s=shared.clock.monotonic_s() + UPLOADS_FIRST_S)
+    backoff, failing = _backoff(shared), False
     while not shared.stop.is_set():
         shared.worked("pull")
         pause_s = 0.0
-        now_open = shared.watch.current()
         try:
-            if now_open is not opened:
-                if downloader is not None:
-                    downloader.close()
-                opened, downloader = now_open, _downloader(shared, now_open, hub)
-            if downloader is not None and shared.clock.monotonic_s() - kept_s > HOUSE_EVERY_S:
-                kept_s = shared.clock.monotonic_s()
-                _keep_house(shared, downloader, now_open.sound)
-            if downloader is None:
-                pause_s = LOOK_S
-            else:
-                _let_uploads_go_first(shared, until_s=alone_s)
-                alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
-                _pull_once(shared, downloader, hub)
+            if work.once():
                 backoff.succeeded()
                 if failing:
                     failing = False
                     shared.ring(SYNC_BELL)  # the line is back: wake the push thread
+            else:
+                pause_s = LOOK_S
         except StoreFull:
             pause_s = backoff.failed()  # told where it was found; the line is as it was
         except (HubUnreachable, HubRefused, MessageError) as error:
-            failing, pause_s = True, backoff.failed(error)
-            _not_reached(shared, "pull", error, hub)
+            failing, pause_s = True, _pause_s(shared, backoff, error)
+            _not_reached(shared, "pull", error, work.line)
+            if isinstance(error, HubRefused) and error.error == "revoked":
+                work.shut_out()
+            elif not isinstance(error, UploadsFail) and _elsewhere(shared, work.line.origin, error):
+                pause_s = 0.01
+                shared.ring(SYNC_BELL)  # what was sent there only may have to be sent again
         except DBAPIError as error:  # the journal was in somebody's hands for too long, or is being set aside
-            opened, pause_s = None, max(0.2, backoff.failed())
+            work.opened, pause_s = None, max(0.2, backoff.failed())
             log.warning("journal_unusable", error=str(error.orig))
         if pause_s:
             shared.pull_now.wait(pause_s)
             shared.pull_now.clear()
+    work.close()
+
+
+@dataclass(slots=True)
+class _Pulling:
+    """What the pull thread holds: its line, and the downloader of the journal that is open now."""
+
+    shared: Shared
+    line: Line
+    opened: Opened | None = None
+    downloader: Downloader | None = None
+    alone_s: float = 0.0
+    """Until then the feed waits for uploads."""
+    kept_s: float = float("-inf")
+    """When the house was last kept."""
+
+    def once(self) -> bool:
+        """One page from whoever serves this device now. False where there is no journal to put it in."""
+        shared, now_open = self.shared, self.shared.watch.current()
+        if now_open is not self.opened:
+            self.close()
+            _learn(shared, now_open)
+            self.opened, self.downloader = now_open, _downloader(shared, now_open, self.line)
+        if self.line.origin != shared.route.current():
+            self._go_over(shared.route.current())
+        if self.downloader is None:
+            return False
+        if shared.clock.monotonic_s() - self.kept_s > HOUSE_EVERY_S:
+            self.kept_s = shared.clock.monotonic_s()
+            _keep_house(shared, self.downloader, now_open.sound)
+        self._uploads_first()
+        if _pull_once(shared, self.downloader, self.line):
+            _learn(shared, now_open)
+        _look_for_node(shared, self.downloader)
+        return True
+
+    def _uploads_first(self) -> None:
+        """Raises UploadsFail."""
+        shared = self.shared
+        if not shared.uploads.are_done() and shared.clock.monotonic_s() < self.alone_s:
+            shared.ring(SYNC_BELL)
+            if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
+                raise UploadsFail("uploads do not get through")
+        self.alone_s = shared.clock.monotonic_s() + UPLOADS_FIRST_S
+
+    def _go_over(self, origin: Origin) -> None:
+        self.line.hub.close()
+        self.line = self.shared.line(origin)
+        log.info("route", to="hub" if origin.node is None else "node")
+        if self.downloader is not None:
+            self.downloader.use(self.line.hub, node=origin.node)
+
+    def shut_out(self) -> None:
+        if self.opened is not None and _shut_out(self.shared, self.opened, self.downloader):
+            self.opened = self.downloader = None
+
+    def close(self) -> None:
+        if self.downloader is not None:
+            self.downloader.close()
+        self.downloader = None
+
+
+def _backoff(shared: Shared) -> Backoff:
+    return Backoff(shared.random_bytes, bound_s_max=shared.settings.backoff_s_max)
+
+
+def _pause_s(shared: Shared, backoff: Backoff, error: Exception) -> float:
+    """A venue with a node has somebody near to ask: it waits for no long pause to end, but for the time that it was told to wait."""
+    pause_s = backoff.failed(error)
+    told = getattr(error, "retry_after_s", None) is not None
+    return min(pause_s, NODE_PAUSE_S) if shared.route.node_named and not told else pause_s
+
+
+def _find_on_the_lan(statement: Arbiter) -> tuple[str, ...]:
+    try:
+        return discovery.find(statement, wait_s=LAN_WAIT_S)
+    except (discovery.LanSilent, ImportError) as error:
+        log.info("node_not_looked_for", why=str(error))
+        return ()
+
+
+def _elsewhere(shared: Shared, origin: Origin, error: Exception) -> bool:
+    """Whether to go on with another origin at once. A node that refuses as such (it is behind, or has not heard of this device) is as good
+    as none; what it refuses in the hub's name is the hub's no.
+    """
+    if isinstance(error, HubRefused):
+        not_ready = origin.node is not None and error.error in ("behind", "device_unknown", "not_found")
+        return not_ready and shared.route.failed(origin, not_ready=True)
+    if getattr(error, "retry_after_s", None) is not None:
+        return False  # who says when to come again is there
+    return shared.route.failed(origin)
+
+
+def _learn(shared: Shared, opened: Opened) -> None:
+    """Who is the venue's node, by the newest statement that came here."""
+    if opened.grants is not None:
+        with opened.grants.read() as connection:
+            shared.route.learn(granted.arbiter(connection, shared.identity.hub_key))
+
+
+def _look_for_node(shared: Shared, downloader: Downloader) -> None:
+    """Whether the venue node is back, when it is time to look."""
+    origin = shared.route.probe()
+    if origin is None or origin.node is None:
+        return
+    line = shared.line(origin)
+    try:
+        ready = downloader.is_ready(line.hub, node=origin.node)
+    finally:
+        line.hub.close()
+    if shared.route.probed(ready=ready):
+        log.info("node_is_back")
+        shared.ring(SYNC_BELL)
+
+
+def _shut_out(shared: Shared, opened: Opened, downloader: Downloader | None) -> bool:
+    """The hub has shut this device out: what it knows of guests goes. True when it did so now."""
+    if shared.news.shut_out or opened.grants is None:
+        return False
     if downloader is not None:
         downloader.close()
+    files = shut_out.wipe(opened.grants, shared.state, shared.identity, clock=shared.clock)
+    shared.tell(shut_out=True, generation=None)
+    shared.ring(GATE_BELL, KIOSK_BELL)
+    log.error("shut_out", files_removed=files)
+    return True
 
 
-def _let_uploads_go_first(shared: Shared, *, until_s: float) -> None:
-    """Raises HubUnreachable where they do not get through: then the feed would not either."""
-    if not shared.uploads.are_done() and shared.clock.monotonic_s() < until_s:
-        shared.ring(SYNC_BELL)
-        if not shared.uploads.wait(timeout_s=UPLOADS_FIRST_S):
-            raise HubUnreachable("uploads do not get through")
-
-
-def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | None:
+def _downloader(shared: Shared, opened: Opened, line: Line) -> Downloader | None:
     if opened.grants is None:
         return None
 
@@ -536,14 +711,15 @@ def _downloader(shared: Shared, opened: Opened, hub: HttpHub) -> Downloader | No
         opened.grants,
         shared.state,
         shared.identity,
-        hub,
+        line.hub,
         clock=shared.clock,
         rows_max=shared.settings.page_rows,
         told=told,
         worked=lambda: shared.worked("pull"),
     )
+    downloader.use(line.hub, node=line.origin.node)
     downloader.open()
-    shared.tell(generation=downloader.generation)
+    shared.tell(generation=downloader.generation, shut_out=shut_out.is_shut_out(opened.grants))
     return downloader
 
 
@@ -570,11 +746,21 @@ def _keep_house(shared: Shared, downloader: Downloader, journal: Journal | None)
         log.info("pruned", operations=gone, kept_days=kept_days)
 
 
-def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
+def _pull_once(shared: Shared, downloader: Downloader, line: Line) -> bool:
+    """One page. Whether anything was granted."""
     if downloader.looks_cut():
         downloader.give_up_current("the file is shorter than it says, or gone")
-    pulled = downloader.step(wait_s=shared.settings.wait_s)
-    shared.reached(hub)
+    until_probe_s = shared.route.next_probe_s()
+    wait_s = shared.settings.wait_s if until_probe_s is None else min(shared.settings.wait_s, until_probe_s + 0.01)
+    pulled = downloader.step(wait_s=wait_s)
+    shared.reached(line)
+    if pulled.hub_there:
+        shared.contact_s = shared.clock.monotonic_s()
+    if shared.news.shut_out and downloader.let_in():
+        shared.tell(shut_out=False)
+    if pulled.settled:
+        shared.add(conflicts=pulled.settled)
+        log.warning("hub_said_otherwise", operations=pulled.settled)
     if not pulled.more:
         shared.tell(current_at=shared.clock.now_utc(), cache_problem="")
     if pulled.left_out:
@@ -587,20 +773,27 @@ def _pull_once(shared: Shared, downloader: Downloader, hub: HttpHub) -> None:
         shared.ring(GATE_BELL, KIOSK_BELL)
     if pulled.granted and shared.identity.role is Role.KIOSK:
         shared.ring(SYNC_BELL)  # new slots may want a lease
+    return bool(pulled.granted)
 
 
-def _not_reached(shared: Shared, who: str, error: Exception, hub: HttpHub) -> None:
+def _not_reached(shared: Shared, who: str, error: Exception, line: Line) -> None:
     word = (error.error or str(error.status)) if isinstance(error, HubRefused) else ""
     if isinstance(error, HubUnreachable | HubKeyWrong):
         shared.tell(line=False)
     if isinstance(error, HubKeyWrong):
         word = TLS_KEY
-        hub.expect(shared.state.hub_pins(shared.identity))  # the other thread may have heard of a new key meanwhile
+        _expect(shared, line)
     before = shared.news.refused
     if word:
         shared.tell(refused=word)
     if word != before or not word:
         log.warning("not_reached", thread=who, error=str(error))
+
+
+def _expect(shared: Shared, line: Line) -> None:
+    """Another thread may have heard of a new key of the hub's meanwhile. A node's is stated with its address."""
+    if line.origin.node is None:
+        line.hub.expect(shared.state.hub_pins(shared.identity))
 
 
 def health(shared: Shared, *, now: datetime) -> Health:
@@ -617,7 +810,7 @@ def health(shared: Shared, *, now: datetime) -> Health:
         or news.began_afresh
     ):
         state = State.WARNING
-    if news.room is not Level.AMPLE:
+    if shared.route.node_down or shared.route.pin_missing or news.room is not Level.AMPLE:
         state = State.WARNING
     if news.refused:
         state, stops = State.ERROR, "sync"
@@ -644,9 +837,18 @@ def health(shared: Shared, *, now: datetime) -> Health:
             "refused": news.refused,
             "journal": news.journal,
             "clock_offset_s": news.clock_offset_s,
+            "route": _route_in_words(shared),
+            "unsent_hub": news.unsent_hub,
+            "shut_out": news.shut_out,
             "room": news.room,
         },
     )
+
+
+def _route_in_words(shared: Shared) -> str:
+    if not shared.route.node_named:
+        return "venue node not used (its TLS pin): at the hub" if shared.route.pin_missing else "hub"
+    return "venue node down: at the hub" if shared.route.node_down else "venue node"
 
 
 def _apart(news: News, now: datetime) -> bool:
@@ -665,7 +867,19 @@ def run(settings: Settings) -> int:
         clock=clock,
         random_bytes=os.urandom,
         watch=JournalWatch(state, clock=clock, random_bytes=os.urandom),
+        route=Route(
+            Origin(None, identity.hub_url),
+            clock=clock,
+            random_bytes=os.urandom,
+            device=identity.device,
+            node_url=settings.node_url,
+            find=_find_on_the_lan,
+        ),
     )
+    try:
+        shared.line(shared.route.hub).hub.close()
+    except ValueError as error:
+        raise NotEnrolled(f"{identity.hub_url}: {error}; enrol this device again") from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shared.stop.set())
     board = Board(settings.run_dir / "health.db")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +19,15 @@ from typing import assert_never
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
-from sync import granted, granted_copy, grants, tls
+from sync import granted, granted_copy, grants, shut_out, tls
 from sync.balance import PARTS
 from sync.bootstrap import Bootstrap, Fetched
 from sync.cache import FEED_TABLES, Cache
 from sync.checksum import to_text
 from sync.client import Hub
-from sync.errors import CacheBroken, HubRefused, MessageError, StoreFull
+from sync.errors import CacheBroken, HubRefused, HubUnreachable, MessageError, StoreFull
 from sync.journal import Journal
-from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Page
+from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, Acknowledged, Page
 from sync.snapshot import WAIT_S_MAX, NoSnapshot
 from sync.state import Identity, StateDir, sync_directory
 from sync.store import reading
@@ -38,6 +39,8 @@ BUILDING_ANSWERS_MAX = 6
 """A hub that says so often that it is building is no longer waited for."""
 HEAL_AGAIN_S = 600.0
 """A cache that differs from the hub is built anew, but not more often than this: if the new one differs too, people must look."""
+HUB_HEARD_S = 40.0
+"""A venue node hears of its hub at the end of each long poll, every 20 s or so."""
 PARTS_A_STEP, PARTS_AT_FIRST = 1, 16
 """How many parts of the cache are counted anew after a page: of a million tickets one part is 4 000 rows, some milliseconds."""
 
@@ -53,6 +56,10 @@ class Pulled:
     left_out: tuple[str, ...] = ()
     more: bool = False
     switched: bool = False
+    settled: int = 0
+    """Words of the hub on operations that a venue node had answered first."""
+    hub_there: bool = True
+    """Whether the hub itself has been heard of lately; where a venue node answered, by its word."""
 
     @property
     def changed(self) -> bool:
@@ -75,6 +82,7 @@ class Downloader:
         worked: Callable[[], None] | None = None,
     ) -> None:
         self._journal, self._state, self._identity, self._hub = journal, state, identity, hub
+        self._node: str | None = None
         self._clock, self._rows_max = clock, rows_max
         self._told = told or _nobody
         self._current: Cache | None = None
@@ -101,6 +109,31 @@ class Downloader:
     @property
     def generation(self) -> int | None:
         return self._current_number
+
+    def use(self, hub: Hub, *, node: str | None) -> None:
+        """From now on ask there. `node` is a venue node's device id in hex, None for the hub: their feeds count differently, so each has
+        its own cursor, and the rows stay.
+        """
+        self._hub, self._node = hub, node
+
+    def is_ready(self, hub: Hub, *, node: str) -> bool:
+        """Whether a venue node would serve this device now: it answers, knows it, and has as much of the hub as was seen here."""
+        if self._current is None or self._next is not None:
+            return False
+        with reading(self._current.engine) as connection:
+            cursor, seen = cache_file.cursor(connection, node=node), cache_file.cursor(connection)
+        try:
+            hub.changes(cursor, wait_s=0, rows_max=1, seen=seen)
+        except HubRefused as refused:
+            return refused.status == 410  # it is another feed now, and begins anew for us
+        except (HubUnreachable, MessageError):
+            return False
+        return True
+
+    def let_in(self) -> bool:
+        """This device is served again after it was shut out: put that on record."""
+        shut_out.let_in(self._journal)
+        return True
 
     def open(self) -> None:
         """Find the generation in force and look at every page of it; begin a new one if it cannot be read."""
@@ -155,24 +188,23 @@ class Downloader:
         building = self._next is not None
         try:
             with reading(target.engine) as connection:
-                cursor = cache_file.cursor(connection)
+                seen = cache_file.cursor(connection)
+                cursor = seen if self._node is None else cache_file.cursor(connection, node=self._node)
         except DBAPIError as error:
             self._broken(str(error.orig), building=building)
             return Pulled(more=True)
         try:
-            page = self._hub.changes(cursor, wait_s=0 if building else wait_s, rows_max=self._rows_max)
+            page = self._ask(cursor, seen, wait_s=0 if building else wait_s)
         except HubRefused as refused:
             if refused.status != 410:
                 raise
-            self._told("feed_gone", str(refused))
-            self._begin_next()
-            if cursor is not None and cursor == self._snapshot_cursor:
-                self._begin_paging()  # the hub's own snapshot is too old for its feed: the same one again would not help
+            self._feed_gone(target, cursor, refused)
             return Pulled(more=True)
         _must_be_readable(page)
         applied = self._grant(page, building=building)
+        told = self._settle(page)
         try:
-            rows, total = _lay_down(target, page, cursor)
+            rows, total = _lay_down(target, page, cursor, node=self._node, seen=seen)
             apart = "" if page.more else self._compare(target, page, total)
         except DBAPIError as error:
             if _is_busy(error):
@@ -186,7 +218,34 @@ class Downloader:
             self._heal(apart)
         elif not page.more:
             self._tidy()
-        return Pulled(rows, applied.changed, applied.left_out, page.more, switched)
+        return Pulled(rows, applied.changed, applied.left_out, page.more, switched, told, _hub_is_there(page))
+
+    def _feed_gone(self, target: Cache, cursor: str | None, refused: HubRefused) -> None:
+        self._told("feed_gone", str(refused))
+        if self._node is not None and cursor is not None:
+            # The rows are good, and the node knows from where a device of its hub goes on.
+            with target.engine.begin() as connection:
+                cache_file.forget_cursor(connection, node=self._node)
+            return
+        self._begin_next()
+        if cursor is not None and cursor == self._snapshot_cursor:
+            self._begin_paging()  # the hub's own snapshot is too old for its feed: the same one again would not help
+
+    def _ask(self, cursor: str | None, seen: str | None, *, wait_s: float) -> Page:
+        if self._node is None:
+            return self._hub.changes(cursor, wait_s=wait_s, rows_max=self._rows_max)
+        known = Acknowledged(self._journal.incarnation, self._journal.hub_seq())
+        return self._hub.changes(cursor, wait_s=wait_s, rows_max=self._rows_max, seen=seen, acknowledged=known)
+
+    def _settle(self, page: Page) -> int:
+        """What the node says of the hub's copy of this journal. How many words of the hub came with it."""
+        if page.relay is None or page.relay.acknowledged is None:
+            return 0
+        held = page.relay.acknowledged
+        if held.incarnation == self._journal.incarnation:
+            rows = [(item.op, item.status.value, item.reason) for item in page.relay.answers]
+            self._journal.settle(held.seq, rows, at=page.at.isoformat())
+        return len(page.relay.answers)
 
     def _tidy(self) -> None:
         """The generation in force has everything: what is not needed any more goes."""
@@ -196,10 +255,13 @@ class Downloader:
             self._leavings = False
 
     def _compare(self, target: Cache, page: Page, total: int | None) -> str:
-        """Everything that the hub has is here now: does it come to the same? What is wrong, or nothing."""
-        if page.checksum is not None and total is not None and page.checksum != to_text(total):
-            return f"the rows here come to {to_text(total)}, the hub's to {page.checksum}"
+        """Everything that the hub has is here now: does it come to the same? What is wrong, or nothing. Where a venue node told of any row
+        there may be more here than the hub has heard of, and only the rows themselves are looked at.
+        """
         with target.engine.begin() as connection:
+            alike = page.checksum is None or total is None or page.checksum == to_text(total)
+            if not alike and not cache_file.came_by_node(connection):
+                return f"the rows here come to {to_text(total or 0)}, the hub's to {page.checksum}"
             count = PARTS_AT_FIRST if cache_file.uncounted(connection) else PARTS_A_STEP
             for _ in range(count):
                 part, self._part = self._part, (self._part + 1) % PARTS
@@ -335,6 +397,7 @@ class Downloader:
     def _switch(self) -> None:
         """The next generation is whole: everyone reads it from here on. The last good one stays until this one has served a day."""
         assert self._next is not None
+        self._carry_over()
         _fold_in(self._next)
         with self._journal.write() as connection:
             grants.forget_unseen(connection, self._seen)
@@ -349,6 +412,19 @@ class Downloader:
         for number in self._numbers():
             if number not in kept:
                 self._remove(number)
+
+    def _carry_over(self) -> None:
+        """What a venue node told of must not be forgotten because the next generation comes from somebody who has not heard of it yet."""
+        if self._current is None or self._current_number is None:
+            return
+        assert self._next is not None
+        try:
+            with reading(self._current.engine) as connection:
+                by_node = cache_file.came_by_node(connection)
+            if by_node:
+                cache_file.carry_over(self._next, self._state.cache(self._current_number))
+        except (DBAPIError, sqlite3.Error) as error:
+            self._told("cache_not_carried_over", str(error))
 
     def _let_go_of_the_last(self) -> None:
         """Remove what the generation in force has replaced, once that has served a day: by this process's own measure, or by the hub's
@@ -366,15 +442,17 @@ class Downloader:
             if number < self._current_number:
                 self._remove(number)
 
-    def cursors(self) -> tuple[str | None, ...]:
-        """Where each generation that may be read stands, the one in force and the one kept for a bad day."""
+    def cursors(self) -> tuple[tuple[str, ...], ...]:
+        """Where each generation that may be read stands, the one in force and the one kept for a bad day: in the hub's feed, and in those
+        of venue nodes that fed it. What was reached in any of them is in the file.
+        """
         found = []
         for number in self._numbers():
             try:
                 held = Cache.open(self._state.cache(number))
                 try:
                     with held.engine.begin() as connection:
-                        found.append(cache_file.cursor(connection))
+                        found.append(cache_file.cursors(connection))
                 finally:
                     held.close()
             except (CacheBroken, DBAPIError):
@@ -428,13 +506,25 @@ def _fold_in(target: Cache) -> None:
         connection.close()
 
 
+def _hub_is_there(page: Page) -> bool:
+    """Both times are the node's own."""
+    if page.relay is None:
+        return True
+    return page.relay.at is not None and (page.at - page.relay.at).total_seconds() < HUB_HEARD_S
+
+
 def _nobody(event: str, detail: str) -> None:
     _ = event, detail
 
 
-def _lay_down(target: Cache, page: Page, cursor: str | None) -> tuple[int, int | None]:
-    """The page's tickets and uses and its cursor, in one transaction. How many rows, and what all rows come to then."""
-    if not page.tables and page.cursor == cursor:
+def _lay_down(
+    target: Cache, page: Page, cursor: str | None, *, node: str | None, seen: str | None
+) -> tuple[int, int | None]:
+    """The page's tickets and uses and its cursor, in one transaction. How many rows, and what all rows come to then. At the end of a venue
+    node's feed everything of the hub up to the node's own place there is here too.
+    """
+    hub_cursor = None if page.relay is None or page.more or page.relay.cursor == seen else page.relay.cursor
+    if not page.tables and page.cursor == cursor and (node is None or hub_cursor is None):
         with reading(target.engine) as connection:
             return 0, cache_file.checksum(connection)
     rows = 0
@@ -453,7 +543,9 @@ def _lay_down(target: Cache, page: Page, cursor: str | None) -> tuple[int, int |
                 )
             except (ValueError, TypeError, KeyError) as error:
                 raise MessageError(f"a page whose rows of '{part.table}' cannot be read: {error}") from error
-        cache_file.move_cursor(connection, page.cursor)
+        cache_file.move_cursor(connection, page.cursor, node=node)
+        if node is not None and hub_cursor is not None:
+            cache_file.move_cursor(connection, hub_cursor)
         return rows, cache_file.checksum(connection)
 
 

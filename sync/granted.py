@@ -159,7 +159,8 @@ OWNED = Owned("granted", metadata)
 CATALOGUE = "catalogue"
 GENERATION = "cache_generation"
 SHORT_ID_PEAK = "short_id_peak"
-OWN_DOCUMENTS = frozenset({GENERATION, SHORT_ID_PEAK})
+SHUT_OUT = "shut_out"
+OWN_DOCUMENTS = frozenset({GENERATION, SHORT_ID_PEAK, SHUT_OUT})
 """Notes of this device among the documents."""
 
 _DOCUMENT = select(document.c.text, document.c.at).where(document.c.name == bindparam("name"))

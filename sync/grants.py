@@ -81,7 +81,7 @@ def _documents(connection: Connection, part: TableRows, hub_key: bytes) -> list[
             except CatalogueError as error:
                 wrong.append(str(error))
                 continue
-        _put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
+        put_document(connection, str(row["name"]), str(row["text"]), at=str(row["at"]))
     return wrong
 
 
@@ -98,11 +98,12 @@ def put_arbiter(connection: Connection, text: str, hub_key: bytes, *, at: str) -
     held = granted.arbiter(connection, hub_key)
     if held is not None and held.epoch >= said.epoch:
         return "" if held == said else f"document {DOCUMENT}: epoch {said.epoch}, {held.epoch} is in force"
-    _put_document(connection, DOCUMENT, text, at=at)
+    put_document(connection, DOCUMENT, text, at=at)
     return ""
 
 
-def _put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
+def put_document(connection: Connection, name: str, text: str, *, at: str) -> None:
+    """A document in force from here on; the hub's word, or what the sync daemon itself tells the others."""
     statement = upsert(granted.document).values(name=name, text=text, at=at)
     connection.execute(
         statement.on_conflict_do_update(
@@ -292,12 +293,12 @@ def _put_block(connection: Connection, block: BlockGrant, *, at: datetime) -> No
 
 def remember(connection: Connection, name: str, text: str, *, at: datetime) -> None:
     """Keep a note of this device's own beside the documents. The hub's documents have other names."""
-    _put_document(connection, name, text, at=at.isoformat())
+    put_document(connection, name, text, at=at.isoformat())
 
 
 def switch_generation(connection: Connection, number: int, *, at: str) -> None:
     """From now on everyone reads this cache file."""
-    _put_document(connection, granted.GENERATION, str(number), at=at)
+    put_document(connection, granted.GENERATION, str(number), at=at)
 
 
 def forget_unseen(connection: Connection, seen: Mapping[str, Iterable[str]]) -> None:

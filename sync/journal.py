@@ -123,6 +123,8 @@ _HEAD = (
     .limit(1)
 )
 _META = select(meta.c.value).where(meta.c.key == bindparam("key"))
+HUB_SEQ = "hub_seq"
+"""How far the hub itself has this incarnation, where a venue node has acknowledged more than that."""
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
 RENEWED = "renewed"
@@ -329,11 +331,54 @@ class Journal:
             bodies.append(body)
         return tuple(bodies)
 
+    def hub_seq(self) -> int:
+        """The last number that the hub itself is known to have. What comes after it must be kept, whoever else has it."""
+        with self.read() as connection:
+            return self.hub_seq_in(connection)
+
+    def hub_seq_in(self, connection: Connection) -> int:
+        """The same, in the caller's transaction."""
+        noted = connection.scalar(_META, {"key": HUB_SEQ})
+        if noted is not None:
+            return int(noted)
+        done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return 0 if done is None else int(done.seq)  # no venue node has ever answered: the anchor is the hub's
+
+    def _note_hub_seq(self, connection: Connection, seq: int) -> None:
+        statement = upsert(meta).values(key=HUB_SEQ, value=str(seq))
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
+        )
+
+    def settle(self, seq: int, answers: list[tuple[OpId, str, str]], *, at: str) -> None:
+        """The hub has everything up to `seq`; `answers` are its words on operations that a venue node had answered otherwise, and count
+        from here on.
+        """
+        with self.write() as connection:
+            if seq > self.hub_seq_in(connection):
+                self._note_hub_seq(connection, seq)
+            for op, status, reason in answers:
+                statement = upsert(answer).values(op=op, status=status, reason=reason, at=at)
+                changed = {name: statement.excluded[name] for name in ("status", "reason", "at")}
+                connection.execute(statement.on_conflict_do_update(index_elements=["op"], set_=changed))
+
+    def acknowledged_seq(self) -> int:
+        """The last number that hub or venue node has answered for."""
+        with self.read() as connection:
+            done = connection.execute(_ANCHOR, {"incarnation": self.incarnation}).first()
+        return 0 if done is None else int(done.seq)
+
     def acknowledge(
-        self, sent: Segment, answers: list[tuple[OpId, str, str]], *, at: str, cursor: str | None = None
+        self,
+        sent: Segment,
+        answers: list[tuple[OpId, str, str]],
+        *,
+        at: str,
+        cursor: str | None = None,
+        by_hub: bool = True,
     ) -> None:
-        """Record the hub's answer (op, status, reason) for each operation of a segment and move the anchor behind it. `cursor` is where
-        the hub's feed stood with the effects in it.
+        """Record the answer (op, status, reason) for each operation of a segment and move the anchor behind it. `cursor` is where the feed
+        of whoever answered stood with the effects in it. `by_hub` False: that was a venue node, so the hub's own answer is still to come.
         """
         with self.write() as connection:
             if cursor is not None:
@@ -341,6 +386,11 @@ class Journal:
                     upsert(checkpoint).on_conflict_do_nothing(),
                     {"incarnation": sent.incarnation, "seq": sent.last, "cursor": cursor},
                 )
+            known = self.hub_seq_in(connection)
+            if not by_hub:
+                self._note_hub_seq(connection, known)
+            elif connection.scalar(_META, {"key": HUB_SEQ}) is not None and sent.last > known:
+                self._note_hub_seq(connection, sent.last)
             if answers:
                 connection.execute(
                     upsert(answer).on_conflict_do_nothing(),

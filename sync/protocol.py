@@ -26,7 +26,7 @@ from tickets.ids import op_id as parse_op_id
 VERSION = 1
 ENROL, CHANGES, OPERATIONS = "/v1/enrol", "/v1/changes", "/v1/operations"
 CLAIM, RELEASE, LEASE, TELEMETRY = "/v1/claim", "/v1/release", "/v1/lease", "/v1/telemetry"
-ARBITER, REJOIN = "/v1/arbiter", "/v1/rejoin"
+ARBITER, HEADS, REJOIN = "/v1/arbiter", "/v1/heads", "/v1/rejoin"
 CERTIFICATE = "/v1/certificate"
 
 REQUEST_BYTES_MAX = 1024 * 1024
@@ -39,16 +39,22 @@ CURSOR_SCHEMA = 2
 reads both.
 """
 SCOPE = "venue"
+"""Every table that any device follows."""
+NODE_SCOPE = "node"
+"""What the venue node follows: the same, with what it needs to be a hub to others (devices and their keys, whole rows)."""
 SCOPES: Mapping[str, tuple[str, ...]] = {
     SCOPE: ("document", "key", "slot", "answer", "ticket", "used"),
     "kiosk": ("document", "key", "slot", "answer", "ticket", "used"),
     "gate": ("document", "key", "answer", "ticket", "used"),
+    NODE_SCOPE: ("document", "device", "key", "slot", "answer", "ticket", "used"),
 }
 """Which tables of the feed are whose: a scope a role. No table of the feed holds a guest's name; one that will is no gate's."""
 
 
 def scope_of(role: Role) -> str:
     """The scope of a device of this role."""
+    if role is Role.VENUE:
+        return NODE_SCOPE
     return role.value if role.value in SCOPES else SCOPE
 
 
@@ -180,6 +186,11 @@ class Cursor:
     xid: int = 0
     """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """For comparing two cursors of one feed: its order is (transaction, number)."""
+        return self.xid, self.position
+
     def encode(self) -> str:
         row: dict[str, Any] = {"epoch": self.epoch, "position": self.position, "scope": self.scope}
         row["schema"] = self.schema
@@ -238,7 +249,7 @@ class TableRows:
 class Page:
     """A page of the feed. `more`: ask again at once. `at` is the hub's clock when it answered. `checksum` (sync.checksum) is what all
     rows that the device has after this page must come to; None where the hub cannot say it for this very place. `schema` is the form of
-    cursor and rows.
+    cursor and rows. `relay` is what a venue node says of the hub behind it; a hub says nothing there.
     """
 
     cursor: str
@@ -247,12 +258,18 @@ class Page:
     at: datetime
     checksum: str | None = None
     schema: int = CURSOR_SCHEMA
+    relay: Relayed | None = None
+
+    @property
+    def news(self) -> bool:
+        """Whether it says anything beside rows: worth the end of a long poll."""
+        return self.relay is not None and self.relay.acknowledged is not None
 
     def to_row(self) -> dict[str, Any]:
-        return {
+        row = {
             "protocol": VERSION,
-            "schema": self.schema,
             "cursor": self.cursor,
+            "schema": self.schema,
             "more": self.more,
             "at": self.at.isoformat(),
             "checksum": self.checksum,
@@ -261,6 +278,7 @@ class Page:
                 for part in self.tables
             ],
         }
+        return row if self.relay is None else row | {"relay": self.relay.to_row()}
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Page:
@@ -273,6 +291,7 @@ class Page:
                 at=_instant(row, "at"),
                 checksum=None if row.get("checksum") is None else _text(row, "checksum", chars_max=64),
                 schema=_count(row, "schema") if "schema" in row else 1,
+                relay=None if row.get("relay") is None else Relayed.from_row(row["relay"]),
             )
 
 
@@ -281,6 +300,103 @@ class Answer:
     op: OpId
     status: Status
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """How far the hub itself has a device's chain."""
+
+    incarnation: int
+    seq: int
+
+    def to_text(self) -> str:
+        return f"{self.incarnation}.{self.seq}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Acknowledged:
+        with _reading("'acknowledged'"):
+            incarnation, _, seq = text.partition(".")
+            if not (incarnation.isdecimal() and seq.isdecimal() and len(text) <= 32):
+                raise ValueError("INCARNATION.SEQ is expected")
+            return cls(int(incarnation), int(seq))
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What a venue node tells a device about the hub. `cursor`: whoever has read this page to its end (`more` false) has everything of
+    the hub up to there, in the hub's own feed. `acknowledged`: the hub's copy of the device's chain, where that is news to it;
+    `answers` are the hub's words on operations up to there that it did not plainly accept. `at`: the hub was last heard of.
+    """
+
+    cursor: str | None = None
+    acknowledged: Acknowledged | None = None
+    answers: tuple[Answer, ...] = ()
+    at: datetime | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        held = self.acknowledged
+        return {
+            "cursor": self.cursor,
+            "acknowledged": None if held is None else {"incarnation": held.incarnation, "seq": held.seq},
+            "answers": [{"op": item.op.hex(), "status": item.status, "reason": item.reason} for item in self.answers],
+            "at": None if self.at is None else self.at.isoformat(),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Relayed:
+        held = row["acknowledged"]
+        return cls(
+            cursor=None if row["cursor"] is None else _text(row, "cursor", chars_max=CURSOR_CHARS_MAX),
+            acknowledged=None if held is None else Acknowledged(_count(held, "incarnation"), _count(held, "seq")),
+            answers=tuple(
+                Answer(parse_op_id(_text(item, "op")), Status(item["status"]), _text(item, "reason"))
+                for item in _list(row, "answers", items_max=10_000)
+            ),
+            at=None if row["at"] is None else _instant(row, "at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the hub's copy of one incarnation of a device's chain ends."""
+
+    incarnation: int
+    seq: int
+    hash: bytes
+
+
+def heads_to_row(heads: tuple[Head, ...]) -> dict[str, Any]:
+    rows = [{"incarnation": item.incarnation, "seq": item.seq, "hash": item.hash.hex()} for item in heads]
+    return {"protocol": VERSION, "heads": rows}
+
+
+def heads_from_json(text: bytes | str) -> tuple[Head, ...]:
+    with _reading("heads of chains"):
+        return tuple(
+            Head(_count(row, "incarnation"), _count(row, "seq"), _bytes(row, "hash", 32))
+            for row in _list(_object(text), "heads")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OnBehalf:
+    """What a venue node adds to a message that it carries for another device: whose it is, and when it had it."""
+
+    device: DeviceId
+    received_at: datetime
+
+    def to_row(self) -> dict[str, Any]:
+        return {"device": self.device.hex(), "received_at": self.received_at.isoformat()}
+
+
+def on_behalf(text: bytes | str) -> OnBehalf | None:
+    """The `relayed` key of a message; None in one that comes from its own device."""
+    raw = text.encode() if isinstance(text, str) else text
+    if b'"relayed"' not in raw:
+        return None  # nearly always: a segment of half a megabyte need not be parsed twice
+    with _reading("'relayed'"):
+        row = _object(text).get("relayed")
+        return None if row is None else OnBehalf(parse_device_id(_text(row, "device")), _instant(row, "received_at"))
 
 
 class Answers(tuple[Answer, ...]):

@@ -7,7 +7,7 @@ of a bounded number of rows at a time, so that no gate waits for it; killed in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -33,16 +33,19 @@ class Pruned:
     more: bool = False
 
 
-def note_covered(journal: Journal, cursors: Iterable[str | None]) -> int:
-    """Work out up to which operation every cache file in `cursors` stands for this device's own rows, and keep it. Returns it.
+def note_covered(journal: Journal, cursors: Iterable[Sequence[str]]) -> int:
+    """Work out up to which operation every cache file in `cursors` stands for this device's own rows, and keep it. Returns it. Of each
+    file come the places in every feed that it has rows from: a mark belongs to the feed of whoever answered, hub or venue node.
 
     This is the write checkpoint: a row is laid over the cache until the *downloaded* cursor has reached the one that the hub named
-    with its answer. An answer alone says that the hub has it, not that this device's cache has it back.
+    with its answer. An answer alone says that the hub has it, not that this device's cache has it back. What only a venue node has stays
+    laid over as well: the next cache may come from the hub.
     """
     found = tuple(cursors)
     incarnation = journal.incarnation
     with journal.read() as connection:
         before = covered_seq(connection, incarnation)
+        at_hub = journal.hub_seq_in(connection)
         marks = connection.execute(
             select(checkpoint.c.seq, checkpoint.c.cursor)
             .where(checkpoint.c.incarnation == incarnation)
@@ -50,10 +53,13 @@ def note_covered(journal: Journal, cursors: Iterable[str | None]) -> int:
         ).all()
     # A hub that took an operation had all before it, so the latest mark that is reached speaks for the earlier ones too: also for those of
     # a feed that ended when the hub was restored, which nobody reaches any more.
-    reached = [row.seq for row in marks if found and all(has_reached(cursor, row.cursor) for cursor in found)]
-    seq: int = max([before, *reached])
-    passed = [row.seq for row in marks if row.seq <= seq]
-    if not passed:
+    reached = [
+        row.seq
+        for row in marks
+        if found and all(any(has_reached(cursor, row.cursor) for cursor in places) for places in found)
+    ]
+    seq: int = max(before, min(at_hub, max(reached, default=0)))
+    if seq == before and not any(row.seq <= seq for row in marks):
         return seq
     with journal.write() as connection:
         statement = upsert(covered).values(incarnation=incarnation, seq=seq)
@@ -105,7 +111,8 @@ def prune(journal: Journal, *, now: datetime, kept_days: float = KEPT_DAYS, rows
     bound = (now - timedelta(days=kept_days)).isoformat()
     with journal.write() as connection:
         held = connection.execute(select(anchor.c.seq).where(anchor.c.incarnation == incarnation)).first()
-        last = min(0 if held is None else held.seq - 1, covered_seq(connection, incarnation))
+        answered = 0 if held is None else held.seq - 1
+        last = min(answered, covered_seq(connection, incarnation), journal.hub_seq_in(connection))
         may_go = (
             select(operation.c.seq, operation.c.op)
             .join(answer, answer.c.op == operation.c.op)

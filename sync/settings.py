@@ -9,7 +9,8 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`wait_s` is how long the hub holds an empty answer back; `page_rows` how many rows a page has at most; `backoff_s_max` the
-    longest pause after failures; `slot_units` how much of each slot a kiosk holds to sell offline.
+    longest pause after failures; `slot_units` how much of each slot a kiosk holds to sell offline. `node_url`
+    is where the venue node listens on this very machine (loopback), empty where it runs elsewhere: then the hub's statement says where.
     """
 
     state_dir: Path
@@ -21,6 +22,7 @@ class Settings:
     backoff_s_max: float = 30.0
     telemetry_s: float = 20.0
     slot_units: int = 10
+    node_url: str = ""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -34,3 +36,7 @@ class Settings:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"key '{name}': {getattr(self, name)} is not from {low} to {high}")
+        if self.node_url and not self.node_url.startswith(
+            ("http://127.", "http://localhost", "http://[::1]", "https://")
+        ):
+            raise ValueError(f"key 'node_url': {self.node_url} is neither loopback nor https://")

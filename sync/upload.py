@@ -47,12 +47,20 @@ class BatchSize:
 class Uploader:
     """One step sends one segment. What is unsent is in the journal; here is only how much to send at once."""
 
-    def __init__(self, journal: Journal, state: StateDir, hub: Hub, *, clock: Clock) -> None:
+    def __init__(self, journal: Journal, state: StateDir, hub: Hub, *, clock: Clock, at_hub: bool = True) -> None:
         self._journal, self._state, self._hub, self._clock = journal, state, hub, clock
+        self._at_hub, self._shown_again = at_hub, False
         self.batch = BatchSize()
+
+    def use(self, hub: Hub, *, at_hub: bool) -> None:
+        """From now on send there. What a venue node took and the hub is not known to have is sent again, before anything new."""
+        self._hub, self._at_hub, self._shown_again = hub, at_hub, False
 
     def step(self) -> Sent:
         """Raises HubUnreachable (try again later) and HubRefused (revoked, or a chain that the hub contradicts)."""
+        if not self._shown_again:
+            self._show_again()
+            self._shown_again = True
         segment = self._journal.next_segment(self._state, operations_max=self.batch.operations)
         if segment is None:
             return Sent()
@@ -87,6 +95,24 @@ class Uploader:
             note_given_back(self._journal, earlier, self._hub.operations(earlier).cursor)
             known_seq = earlier.last
 
+    def _show_again(self) -> None:
+        """Give whoever serves this device now what only a venue node has answered: that node may be another one, and dead for good.
+        Whatever is known there is a duplicate.
+        """
+        seq, end = self._journal.hub_seq(), self._journal.acknowledged_seq()
+        while seq < end and (segment := self._journal.sent_segment(seq + 1)) is not None:
+            try:
+                answers = self._hub.operations(segment)
+            except HubRefused as refused:
+                if refused.error != "chain_gap" or refused.known_seq is None:
+                    raise
+                self._send_again(segment, known_seq=refused.known_seq)
+                answers = self._hub.operations(segment)
+            note_given_back(self._journal, segment, answers.cursor)
+            if self._at_hub:
+                self._journal.settle(segment.last, _final(segment, answers), at=self._clock.now_utc().isoformat())
+            seq = segment.last
+
     def _acknowledge(self, segment: Segment, answers: Answers) -> Sent:
         if len(answers) != len(segment.bodies):
             raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
@@ -95,12 +121,22 @@ class Uploader:
             (_op_of(body, answer), answer.status.value, answer.reason)
             for body, answer in zip(segment.bodies, answers, strict=True)
         ]
-        self._journal.acknowledge(segment, rows, at=self._clock.now_utc().isoformat(), cursor=answers.cursor)
+        at = self._clock.now_utc().isoformat()
+        self._journal.acknowledge(segment, rows, at=at, cursor=answers.cursor, by_hub=self._at_hub)
         return Sent(
             operations=len(answers),
             rejected=sum(answer.status is Status.REJECTED for answer in answers),
             conflicts=sum(answer.status is Status.CONFLICT for answer in answers),
         )
+
+
+def _final(segment: Segment, answers: tuple[Answer, ...]) -> list[tuple[OpId, str, str]]:
+    """The hub's words on what it did not plainly accept: they count before a venue node's."""
+    return [
+        (_op_of(body, item), item.status.value, item.reason)
+        for body, item in zip(segment.bodies, answers, strict=False)
+        if item.status in (Status.CONFLICT, Status.REJECTED)
+    ]
 
 
 def _op_of(body: str, answer: Answer) -> OpId:

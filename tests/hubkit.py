@@ -30,6 +30,7 @@ from sync.journal import Journal, open_journal
 from sync.operation import Admission, Mode, Paid, Sale, SoldLine, SoldTicket, TaxAmount
 from sync.protocol import (
     CURSOR_SCHEMA,
+    Acknowledged,
     Answers,
     CertificateAnswer,
     EnrolRequest,
@@ -130,9 +131,27 @@ class LocalHub:
         answer = self._call(lambda: self.node.enrol(EnrolRequest.from_json(json.dumps(request.to_row()))))
         return SignedText.from_json(json.dumps(answer.to_row()))
 
-    def changes(self, cursor: str | None, *, wait_s: float, rows_max: int) -> Page:
-        scope = scope_of(self._sender().role)
-        page = self._call(lambda: self.node.changes(cursor, rows_max=rows_max, scope=scope, schema=self.schema))
+    def changes(
+        self,
+        cursor: str | None,
+        *,
+        wait_s: float,
+        rows_max: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> Page:
+        sender = self._sender()
+        page = self._call(
+            lambda: self.node.changes(
+                cursor,
+                rows_max=rows_max,
+                scope=scope_of(sender.role),
+                schema=self.schema,
+                sender=sender,
+                seen=seen,
+                acknowledged=acknowledged,
+            )
+        )
         return Page.from_json(json.dumps(page.to_row()))
 
     def snapshot(self, *, wait_s: float) -> SignedManifest | NoSnapshot:

@@ -34,6 +34,7 @@ class KnownDevice:
     gate: str | None
     identity: bytes
     revoked: bool
+    revoked_at: str | None = None
 
 
 def link(
@@ -125,6 +126,12 @@ def enrol(
     ).to_text()
     answer = SignedText(enrolled, key.sign(ENROLLED_CONTEXT + enrolled.encode()))
     connection.execute(
+        update(device)
+        .where(device.c.device == request.device)
+        .values(enrolled=answer.text, enrolled_signature=answer.signature)
+    )
+    feed.touch(connection, "device", [request.device])
+    connection.execute(
         update(enrolment)
         .where(enrolment.c.token_hash == row.token_hash)
         .values(
@@ -193,6 +200,7 @@ def revoke(connection: Connection, device_id: DeviceId, *, now: datetime) -> Non
         update(selling_key).where(selling_key.c.device == device_id).values(revoked_at=int(now.timestamp()))
     )
     feed.touch(connection, "key", kids)
+    feed.touch(connection, "device", [device_id])
 
 
 def _known(row: Any) -> KnownDevice:
@@ -203,6 +211,7 @@ def _known(row: Any) -> KnownDevice:
         gate=row.gate,
         identity=row.identity,
         revoked=row.revoked_at is not None,
+        revoked_at=row.revoked_at,
     )
 
 

@@ -34,9 +34,20 @@ from sqlalchemy import (
 
 from hub.database import is_postgresql
 from hub.errors import CursorGone, SchemaTooOld
-from hub.tables import TransactionId, change, document, meta, revised_answer, selling_key, slot, ticket, used
+from hub.tables import (
+    TransactionId,
+    change,
+    device,
+    document,
+    meta,
+    revised_answer,
+    selling_key,
+    slot,
+    ticket,
+    used,
+)
 from sync.checksum import to_text
-from sync.protocol import CURSOR_SCHEMA, PAGE_ROWS_MAX, SCOPE, SCOPES, Cursor, Page, TableRows
+from sync.protocol import CURSOR_SCHEMA, NODE_SCOPE, PAGE_ROWS_MAX, SCOPE, SCOPES, Cursor, Page, TableRows
 from tickets.ids import RandomBytes
 
 _CHUNK = 900
@@ -107,6 +118,26 @@ FEEDS: Mapping[str, _Feed] = {
 }
 
 
+NODE_FEEDS: Mapping[str, _Feed] = {
+    **FEEDS,
+    "device": _Feed(device, device.c.device, _plain(device, "device enrolled enrolled_signature revoked_at")),
+    "ticket": _Feed(
+        ticket,
+        ticket.c.ticket,
+        _plain(
+            ticket,
+            "ticket kid variant uses state not_before expires language short_id slot book part parts",
+        ),
+    ),
+    "used": _Feed(
+        used, used.c.op, _plain(used, "op ticket passage units window mode epoch at gate released device attention")
+    ),
+}
+"""All tables of the feed, as a venue node is told of them: whole rows, so that it can be to others what the hub is, and who the devices
+are. A ticket's order stays with the hub: the node takes it from the sale itself, which its kiosk sends there.
+"""
+
+
 class Position(NamedTuple):
     """A place in the feed. On SQLite `xid` is 0."""
 
@@ -125,7 +156,7 @@ def touch(connection: Connection, table: str, keys: Iterable[bytes | str]) -> No
     """Note that rows of a feed table changed, appeared or went, in the caller's transaction. Give it as many keys at once as you have:
     one statement takes them all.
     """
-    assert table in FEEDS, table
+    assert table in NODE_FEEDS, table
     texts = list(dict.fromkeys(key.hex() if isinstance(key, bytes) else key for key in keys))
     if not texts:
         return
@@ -236,7 +267,7 @@ def page(
     for name in names:
         keys = list(dict.fromkeys(row.key for row in changed if row.table == name))
         if keys:
-            tables.append(table_rows(connection, name, keys))
+            tables.append(table_rows(connection, name, keys, scope=scope))
     stop = Position(int(changed[-1].xid), int(changed[-1].seq)) if more else max(end, start)
     total = None
     if checksum is not None and not more and schema == CURSOR_SCHEMA and is_quiet(connection, end):
@@ -253,9 +284,9 @@ def served_schema(asked: int) -> int:
     return min(asked, CURSOR_SCHEMA)
 
 
-def table_rows(connection: Connection, name: str, keys: Sequence[str]) -> TableRows:
-    """Rows of a table of the feed as they are now, and which of the keys have none."""
-    held = FEEDS[name]
+def table_rows(connection: Connection, name: str, keys: Sequence[str], *, scope: str = SCOPE) -> TableRows:
+    """Rows of a table of the feed as they are now, and which of the keys have none, as a scope sees them."""
+    held = NODE_FEEDS[name] if scope == NODE_SCOPE or name not in FEEDS else FEEDS[name]
     rows, gone = held.rows(connection, keys)
     columns = tuple(column for column, _, _ in held.columns)
     return TableRows(table=name, columns=columns, rows=tuple(rows), deletes=tuple(gone))
@@ -305,7 +336,7 @@ def begin_again(connection: Connection, random_bytes: RandomBytes) -> None:
     once was (after a restore its transaction numbers may be another server's). The sums (hub.services.balance) must be forgotten with it.
     """
     connection.execute(delete(change))
-    for name, held in FEEDS.items():
+    for name, held in NODE_FEEDS.items():
         key: Any = held.key
         if held.blob_key:
             key = func.encode(key, "hex") if is_postgresql(connection) else func.lower(func.hex(key))

@@ -159,7 +159,7 @@ def settle(connection: Connection, row: Any, *, now: datetime, wanted: int | Non
         "sold": stand.sold,
         "free": stand.free,
         "at_risk": stand.at_risk,
-        "wanted": max(wish, stand.beyond),
+        "wanted": max(wish, 0 if stand.stock == 0 and row.borrowed is not None else stand.beyond),
     }
     if any(getattr(row, name) != value for name, value in values.items()):
         connection.execute(update(slot).where(slot.c.slot == row.slot).values(values))

@@ -36,7 +36,7 @@ from sync import cache as cache_file
 from sync import checksum, snapshot
 from sync.balance import PARTS
 from sync.errors import MessageError
-from sync.protocol import SCOPE, SCOPES, Cursor, Page
+from sync.protocol import NODE_SCOPE, SCOPE, SCOPES, Cursor, Page
 from sync.snapshot import Manifest, NoSnapshot, SignedManifest
 from sync.state import write_durably
 
@@ -121,7 +121,7 @@ def shelved(scope: str) -> str:
     return next(name for name, held in SCOPES.items() if set(held) == set(SCOPES[scope]))
 
 
-KEPT_SCOPES = tuple(dict.fromkeys(shelved(scope) for scope in SCOPES))
+KEPT_SCOPES = tuple(dict.fromkeys(shelved(scope) for scope in SCOPES if scope != NODE_SCOPE))
 
 
 def rows(connection: Connection) -> int:

@@ -30,6 +30,8 @@ from sync.protocol import Answer, Status
 from tickets.ids import OpId
 
 REASON_CHARS_MAX = 200
+REVOKED = "revoked"
+"""The reason under which an operation of a device that is shut out is kept: nothing proves when it was made, so a person decides."""
 _REFUSALS = (HubError, SyncError, ValueError, LookupError, TypeError, OverflowError, IntegrityError, DataError)
 """What makes one operation inapplicable, for good. A database that is full, locked or gone is not among them: then nothing of the
 segment is taken, and the device sends it again.
@@ -106,6 +108,8 @@ def _take_all(
     def one(item: Item) -> Answer:
         return take_one(connection, item, incarnation=incarnation, sender=sender, now=now)
 
+    if sender.revoked:
+        return [one(item) for item in items]  # nothing of it is applied, and each is told
     try:
         with connection.begin_nested():
             return bulk.take(connection, items, incarnation=incarnation, sender=sender, now=now, one=one)
@@ -124,6 +128,8 @@ def take_one(connection: Connection, item: Item, *, incarnation: int, sender: Kn
         if earlier is not None:
             same = earlier.device == sender.device and earlier.body == item.body
             status, reason = (Status.DUPLICATE, "") if same else (Status.CONFLICT, "op_id_taken")
+        elif sender.revoked:
+            status, reason = Status.REJECTED, REVOKED
         else:
             status, reason = apply_or_refuse(connection, item.what, sender=sender, now=now)
     connection.execute(

@@ -61,12 +61,15 @@ class Anyone(Access):
 
 
 class FromDevice(Access):
-    """A request signed by an enrolled device of one of `roles`, not revoked."""
+    """A request signed by an enrolled device of one of `roles`, not revoked; `revoked_too` for what a device that is shut out may still
+    say.
+    """
 
     who = Who.DEVICE
 
-    def __init__(self, *roles: Role) -> None:
+    def __init__(self, *roles: Role, revoked_too: bool = False) -> None:
         self.roles = roles or tuple(Role)
+        self.revoked_too = revoked_too
 
     async def __call__(self, request: Request) -> DeviceCall:
         body = await bounded_body(request.receive)
@@ -77,7 +80,7 @@ class FromDevice(Access):
         """Who signed this request, if they may call this and have not called too often. Raises HopError, NotAllowed, TooMany."""
         claimed = _claimed(scope, body)
         known = node.senders.held(claimed.device) or await lanes.read(lambda: node.senders.look(claimed.device))
-        sender = node.admit(claimed, known)
+        sender = node.admit(claimed, known, revoked_too=self.revoked_too)
         allowance.take(sender)
         if sender.role not in self.roles:
             raise NotAllowed(f"a {sender.role} may not call this")

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 BEAT_S = 15.0
 SNAPSHOT_LOOK_S = 10.0
 POSTGRESQL_WRITERS = 8
+NODE_WRITERS = 3
+"""A venue node that takes in a strange chain asks its hub first: claims go on beside it."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -53,14 +55,21 @@ SECURITY_HEADERS = {
 
 
 def create_app(
-    node: HubNode, *, on_beat: Callable[[], None] = notify.alive, database_url: str | None = None
+    node: HubNode,
+    *,
+    office: bool = True,
+    on_beat: Callable[[], None] = notify.alive,
+    database_url: str | None = None,
 ) -> FastAPI:
-    """The application around one node. `on_beat` is called every BEAT_S seconds while loop and database work. With the address of its
-    database it has snapshots built in a process aside.
+    """The application around one node; a venue node has no office. `on_beat` is called every BEAT_S seconds while loop and database work.
+    With the address of its database it has snapshots built in a process aside.
     """
     wakeup = Wakeup()
     node.on_change = wakeup.ring
-    lanes = Lanes(writers=1 if node.engine.dialect.name == "sqlite" else POSTGRESQL_WRITERS)
+    writers = POSTGRESQL_WRITERS if is_postgresql(node.engine) else 1
+    if node.asks_upstream:
+        writers = max(writers, NODE_WRITERS)
+    lanes = Lanes(writers=writers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -97,10 +106,11 @@ def create_app(
     every_answer = _every_answer(node, SECURITY_HEADERS)
     app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
-    app.include_router(office_routes.router)
-    app.include_router(stock_routes.router)
     app.router.routes.extend(sync_routes.HOT)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    if office:
+        app.include_router(office_routes.router)
+        app.include_router(stock_routes.router)
+        app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     app.add_middleware(_Front, every_answer=every_answer, hot={route.path: route for route in sync_routes.HOT})
     app.add_exception_handler(HubError, _refused)

@@ -69,7 +69,12 @@ UNITS = _count(LEASE_UNITS_MAX)
 INSTANT = _text(format="date-time", description="ISO 8601 with a zone")
 VERSION: Schema = {"const": protocol.VERSION}
 DEVICE, OP, TICKET = _hex(16, "a device's id"), _hex(16, "an operation's id"), _hex(10, "a ticket's id")
-_BLOCK = _object({"length": _count(), "first": _count(), "last": _count()}, {"until": _maybe(INSTANT)})
+
+RELAYED = _object(
+    {"device": DEVICE, "received_at": INSTANT},
+    about="Added by a venue node: whose message this is, and when it had it.",
+)
+ANSWER = _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
 
 SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
@@ -125,7 +130,20 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
-        {"checksum": _maybe(_text(64)), "schema": _count(least=1)},
+        {
+            "checksum": _maybe(_text(64)),
+            "schema": _count(least=1),
+            "relay": _object(
+                {
+                    "cursor": _maybe(_text(CURSOR_CHARS_MAX)),
+                    "acknowledged": _maybe(_object({"incarnation": _count((1 << 32) - 1), "seq": _count()})),
+                    "answers": _list(ANSWER, 10_000),
+                    "at": _maybe(INSTANT),
+                },
+                about="What a venue node says of its hub: the hub's cursor for who has read this page to the end, and the hub's own copy of "
+                "the caller's chain where that is news.",
+            ),
+        },
         "Rows in their latest form, each as long as `columns`. `more`: ask again at once. `schema`: the form of cursor and rows; 1 if missing.",
     ),
     "Segment": _object(
@@ -139,14 +157,13 @@ SCHEMAS: dict[str, Schema] = {
             "head": _hex(32),
             "signature": _hex(64),
             "bodies": _list(_text(BODY_BYTES_MAX), SEGMENT_OPERATIONS_MAX),
-        }
+        },
+        {"relayed": RELAYED},
     ),
     "Answers": _object(
         {
             "protocol": VERSION,
-            "answers": _list(
-                _object({"op": OP, "status": {"enum": [str(status) for status in Status]}, "reason": _text()})
-            ),
+            "answers": _list(ANSWER),
         },
         optional={"cursor": _maybe(_text(CURSOR_CHARS_MAX))},
         about="One an operation, in order. Who has reached `cursor` in the feed has what these operations changed.",
@@ -194,7 +211,7 @@ SCHEMAS: dict[str, Schema] = {
             "slots": _list(_ref("SlotWish"), 2_000),
             "blocks": _list(_object({"length": {"enum": list(BLOCK_LENGTHS)}, "count": _count(1_000)}), 2),
         },
-        {"members": _list(DEVICE, MEMBERS_MAX)},
+        {"members": _list(DEVICE, MEMBERS_MAX), "relayed": RELAYED},
         "`members`: the kiosks that a venue node lends on to.",
     ),
     "SlotWish": _object(
@@ -230,7 +247,15 @@ SCHEMAS: dict[str, Schema] = {
             "slots": _list(_ref("SlotWish"), 5_000),
             "blocks": _list(_ref("Block"), 2_000),
         },
-        about="All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
+        {"relayed": RELAYED},
+        "All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
+    ),
+    "Heads": _object(
+        {
+            "protocol": VERSION,
+            "heads": _list(_object({"incarnation": _count((1 << 32) - 1), "seq": _count(), "hash": _hex(32)})),
+        },
+        about="Where the hub's copy of each incarnation of a device's chain ends.",
     ),
     "Telemetry": _object(
         {
@@ -251,7 +276,7 @@ SCHEMAS: dict[str, Schema] = {
                 64,
             ),
         },
-        {"sequence": _count()},
+        {"sequence": _count(), "relayed": RELAYED},
         "The latest is the one with the highest (`at`, `sequence`); a device that counts none sends 0.",
     ),
     "Rejoined": _object(
@@ -292,8 +317,9 @@ ERRORS: dict[str, str] = {
     "400": "message, bad_request: a bug on one side",
     "401": "unsigned, signature, device_unknown, revoked, replayed; nonce: sign again over the one in this answer",
     "403": "token (enrolment), not_allowed (another role's call)",
-    "404": "not_found; snapshot_gone: ask for the newest",
-    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: this hub was restored, say first what you hold",
+    "404": "not_found: also where a venue node names a device that the hub does not know; snapshot_gone: ask for the newest",
+    "409": "chain_gap (known_seq), chain_fork, epoch; unreported: this hub was restored, say first what you hold; "
+    "of a venue node: behind, hub_away",
     "410": "cursor_gone: begin again without a cursor",
     "413": "too_large",
     "422": "segment: its chain or signature does not hold",
@@ -374,7 +400,7 @@ CALLS: dict[str, dict[str, Schema]] = {
             "The next page of the change feed",
             who=Who.DEVICE,
             answer="Page",
-            errors="410",
+            errors="409 410",
             parameters=[
                 _query("cursor", _text(CURSOR_CHARS_MAX), "the last page's; without one, everything"),
                 _query(
@@ -384,16 +410,18 @@ CALLS: dict[str, dict[str, Schema]] = {
                 ),
                 _query("limit", _count(PAGE_ROWS_MAX, 1), "rows a page has at most"),
                 _query("schema", _count(least=1), "the newest form of the feed that the device reads; 1 if missing"),
+                _query("seen", _text(CURSOR_CHARS_MAX), "to a venue node: the hub's cursor that the caller holds"),
+                _query("acknowledged", _text(32), "to a venue node: INCARNATION.SEQ that the hub is known to have"),
             ],
         )
     },
     protocol.OPERATIONS: {
         "post": _call(
-            "Upload a segment of the caller's own journal",
+            "Upload a segment of the caller's own journal; a venue node hands on those of others",
             who=Who.DEVICE,
             body="Segment",
             answer="Answers",
-            errors="409 422",
+            errors="404 409 422",
         )
     },
     protocol.CLAIM: {
@@ -421,25 +449,44 @@ CALLS: dict[str, dict[str, Schema]] = {
             roles=(Role.KIOSK, Role.VENUE),
             body="LeaseRequest",
             answer="LeaseAnswer",
-            errors="409",
+            errors="404 409",
         )
     },
     protocol.CERTIFICATE: {
         "post": _call(
             "The caller's selling key, certified anew where its certificate comes to an end",
             who=Who.DEVICE,
-            roles=(Role.KIOSK,),
+            roles=(Role.KIOSK, Role.VENUE),
             answer="CertificateAnswer",
-            errors="404",
+            errors="404 409",
         )
     },
     protocol.REJOIN: {
         "post": _call(
-            "Say what a device holds, to a hub that was restored", who=Who.DEVICE, body="Rejoin", answer="Rejoined"
+            "Say what a device holds, to a hub that was restored",
+            who=Who.DEVICE,
+            body="Rejoin",
+            answer="Rejoined",
+            errors="404 409",
+        )
+    },
+    protocol.HEADS: {
+        "get": _call(
+            "Where the hub's copies of a device's chains end",
+            who=Who.DEVICE,
+            roles=(Role.VENUE,),
+            answer="Heads",
+            parameters=[_query("device", DEVICE, "whose")],
         )
     },
     protocol.TELEMETRY: {
-        "post": _call("How a device is; the latest counts", who=Who.DEVICE, body="Telemetry", answer="Done")
+        "post": _call(
+            "How a device is; the latest counts",
+            who=Who.DEVICE,
+            body="Telemetry",
+            answer="Done",
+            errors="404 409",
+        )
     },
     SNAPSHOT: {
         "get": _call(

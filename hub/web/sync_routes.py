@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from hub.errors import SnapshotGone
@@ -23,24 +25,31 @@ from sync.errors import MessageError
 from sync.protocol import (
     PAGE_ROWS_MAX,
     WAIT_S_MAX,
+    Acknowledged,
     EnrolRequest,
     LeaseRequest,
+    Page,
     Rejoin,
     ReleaseMessage,
     Telemetry,
     answers_to_row,
+    heads_to_row,
+    on_behalf,
     scope_of,
     segment_from_json,
 )
 from sync.state import Role
+from tickets.ids import device_id as parse_device_id
+
+T = TypeVar("T")
 
 BUILDING_LOOK_S = 1.0
 """Nothing in the feed rings when a snapshot is ready."""
 
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
+Node = Annotated[DeviceCall, Depends(FromDevice(Role.VENUE))]
 Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
-Kiosk = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK))]
 Borrower = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
 
 
@@ -56,20 +65,46 @@ async def enrol(request: Request) -> dict[str, Any]:
 async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
     """The next page; with `wait` it is held back until there is one. No database connection is held meanwhile."""
     scope = scope_of(call.sender.role)
-    cursor = request.query_params.get("cursor")
+    cursor, seen = request.query_params.get("cursor"), request.query_params.get("seen")
+    known = request.query_params.get("acknowledged")
+    acknowledged = None if known is None else Acknowledged.from_text(known)
     limit = int(_number(request, "limit", default=1000, limit=PAGE_ROWS_MAX))
     schema = int(_number(request, "schema", default=1, limit=1_000))
     deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=WAIT_S_MAX)
     wakeup: Wakeup = request.app.state.wakeup
     node, lanes = node_of(request), lanes_of(request)
+
+    def look() -> Page:
+        return node.changes(
+            cursor,
+            rows_max=limit,
+            scope=scope,
+            schema=schema,
+            sender=call.sender,
+            seen=seen,
+            acknowledged=acknowledged,
+        )
+
     with wakeup.listening() as listener:
         while True:
             listener.looking()
-            page = await lanes.read(lambda: node.changes(cursor, rows_max=limit, scope=scope, schema=schema))
+            page = await lanes.read(look)
             left_s = deadline_s - time.monotonic()
-            if page.tables or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
+            if page.tables or page.news or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
                 return page.to_row()
             await listener.wait(timeout_s=left_s)
+
+
+@router.get(protocol.HEADS)
+async def heads(request: Request, call: Node) -> dict[str, Any]:
+    """Where the hub's copies of one device's chains end: for a venue node that was not there when they grew."""
+    _ = call
+    try:
+        device = parse_device_id(request.query_params.get("device", ""))
+    except ValueError as error:
+        raise MessageError(f"'device': {error}") from error
+    node = node_of(request)
+    return heads_to_row(await lanes_of(request).read(lambda: node.heads(device)))
 
 
 @router.get(snapshot.SNAPSHOT)
@@ -103,8 +138,9 @@ async def snapshot_file(request: Request, sha256: str, call: AnyDevice) -> Respo
 
 
 def _operations(body: bytes) -> Work:
-    segment = segment_from_json(body)
-    return lambda node, sender: answers_to_row(node.operations(segment, sender=sender))
+    """Also of a device that is shut out: what it did is kept, and rejected until a person has looked."""
+    segment, carried = segment_from_json(body), on_behalf(body)
+    return lambda node, sender: answers_to_row(node.operations(segment, sender=sender, carried=carried))
 
 
 @router.get(protocol.ARBITER)
@@ -128,39 +164,46 @@ def _release(body: bytes) -> Work:
 HOT = (
     hot_route(protocol.CLAIM, HotClaim(FromDevice(Role.GATE))),
     hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
-    hot_route(protocol.OPERATIONS, HotCall(FromDevice(), Rank.UPLOAD, _operations, large=True)),
+    hot_route(protocol.OPERATIONS, HotCall(FromDevice(revoked_too=True), Rank.UPLOAD, _operations, large=True)),
 )
 
 
 @router.post(protocol.LEASE)
 async def lease(request: Request, call: Borrower) -> dict[str, Any]:
-    wanted = LeaseRequest.from_json(call.body)
+    wanted, carried = LeaseRequest.from_json(call.body), on_behalf(call.body)
     node = node_of(request)
     if node.borrower is not None:
         await asyncio.to_thread(lambda: node.borrow(wanted, sender=call.sender))
-    return (await lanes_of(request).run(Rank.UPLOAD, lambda: node.lend(wanted, sender=call.sender))).to_row()
+    return (await _asked(request, lambda: node.lend(wanted, sender=call.sender, carried=carried))).to_row()
 
 
 @router.post(protocol.CERTIFICATE)
-async def certificate(request: Request, call: Kiosk) -> dict[str, Any]:
-    node = node_of(request)
-    return (await lanes_of(request).run(Rank.REST, lambda: node.certificate(sender=call.sender))).to_row()
+async def certificate(request: Request, call: Borrower) -> dict[str, Any]:
+    node, carried = node_of(request), on_behalf(call.body)
+    return (await _asked(request, lambda: node.certificate(sender=call.sender, carried=carried))).to_row()
 
 
 @router.post(protocol.TELEMETRY)
 async def telemetry(request: Request, call: AnyDevice) -> dict[str, Any]:
-    message = Telemetry.from_json(call.body)
+    message, carried = Telemetry.from_json(call.body), on_behalf(call.body)
     node = node_of(request)
-    await lanes_of(request).run(Rank.REST, lambda: node.telemetry(message, sender=call.sender))
+    await lanes_of(request).run(Rank.REST, lambda: node.telemetry(message, sender=call.sender, carried=carried))
     return {"protocol": protocol.VERSION}
 
 
 @router.post(protocol.REJOIN)
 async def rejoin(request: Request, call: AnyDevice) -> dict[str, Any]:
-    held = Rejoin.from_json(call.body)
+    held, carried = Rejoin.from_json(call.body), on_behalf(call.body)
     node = node_of(request)
-    known = await lanes_of(request).run(Rank.UPLOAD, lambda: node.rejoin(held, sender=call.sender))
+    known = await _asked(request, lambda: node.rejoin(held, sender=call.sender, carried=carried))
     return {"protocol": protocol.VERSION, "known_seq": known}
+
+
+async def _asked(request: Request, call: Callable[[], T]) -> T:
+    """A call that a hub answers by writing, and a venue node by asking its hub: whoever waits for a line must not stand before claims."""
+    if node_of(request).asks_upstream:
+        return await run_in_threadpool(call)
+    return await lanes_of(request).run(Rank.UPLOAD, call)
 
 
 def _number(request: Request, name: str, *, default: float, limit: float) -> float:

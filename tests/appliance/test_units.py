@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
 TARGETS = sorted(UNITS.glob("*.target"))
-DAEMONS = {"sync", "printer", "reader", "gate", "gate-screen", "kiosk", "hub"}
+DAEMONS = {"sync", "printer", "reader", "gate", "gate-screen", "kiosk", "hub", "venue"}
 EXPOSURE_MAX = 2.0
 NOT_INSTALLED = re.compile(r"\S+: Command /opt/kaisatsu/bin/\S+ is not executable: No such file or directory")
 

@@ -335,11 +335,11 @@ def incarnation_unchanged() -> contextlib.AbstractContextManager[None]:
 def cursor_before_rows() -> contextlib.AbstractContextManager[None]:
     """The feed's cursor is moved before the rows are there."""
 
-    def lay_down(target: Any, page: Any, *more: Any) -> Any:
+    def lay_down(target: Any, page: Any, *more: Any, **named: Any) -> Any:
         if page.tables:
             with target.engine.begin() as connection:
                 download.cache_file.move_cursor(connection, page.cursor)
-        return real(target, page, *more)
+        return real(target, page, *more, **named)
 
     real = download._lay_down
     return _all(mock.patch.object(download, "_lay_down", lay_down))

@@ -191,6 +191,7 @@ class Line:
         except OSError:
             client.close()
             return
+        hub.settimeout(None)  # a long poll is silent for longer than a connection may take
         with self._lock:
             self._open.add(hub)
         for source, target in ((client, hub), (hub, client)):

@@ -139,7 +139,8 @@ def test_each_role_gets_its_scope_and_a_wider_cursor_goes_on_in_a_narrower_one(k
     with pytest.raises(CursorGone):
         node.changes(at_gate.cursor, rows_max=10, scope="kiosk")
     assert set(SCOPES["gate"]) < set(SCOPES["kiosk"]) <= set(SCOPES["venue"]) == set(feed.FEEDS)
-    assert [scope_of(role) for role in Role] == ["kiosk", "gate", "venue"]
+    assert [scope_of(role) for role in Role] == ["kiosk", "gate", "node"]
+    assert set(SCOPES["node"]) == set(feed.NODE_FEEDS) > set(SCOPES["venue"])
 
 
 def test_a_device_of_the_schema_before_is_served_and_goes_on_when_it_is_updated(kiosk: Device, node: HubNode) -> None:

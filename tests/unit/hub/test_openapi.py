@@ -21,17 +21,21 @@ from sync import snapshot
 from sync.claim import ClaimMessage, answer_to_row
 from sync.operation import ReleaseReason
 from sync.protocol import (
+    Acknowledged,
     Answer,
     Answers,
     BlockGrant,
     CertificateAnswer,
     Enrolled,
     EnrolRequest,
+    Head,
     LeaseAnswer,
     LeaseRequest,
+    OnBehalf,
     Page,
     Problem,
     Rejoin,
+    Relayed,
     ReleaseMessage,
     SignedText,
     SlotGrant,
@@ -40,6 +44,7 @@ from sync.protocol import (
     TableRows,
     Telemetry,
     answers_to_row,
+    heads_to_row,
     segment_to_row,
 )
 from sync.snapshot import Manifest, NoSnapshot, SignedManifest
@@ -150,6 +155,21 @@ MESSAGES: list[tuple[str, Any]] = [
     ("LeaseRequest", LeaseRequest(1, (WISH,), ((6, 3), (8, 0)), (DeviceId(b"m" * 16),)).to_row()),
     ("CertificateAnswer", CertificateAnswer("{}", b"s" * 64).to_row()),
     ("Rejoin", Rejoin(2, 7, (WISH,), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9))).to_row()),
+    (
+        "LeaseRequest",
+        LeaseRequest(1, (), ()).to_row() | {"relayed": OnBehalf(b"d" * 16, NOW).to_row()},  # type: ignore[arg-type]
+    ),
+    ("Heads", heads_to_row((Head(1, 7, b"h" * 32),))),
+    (
+        "Page",
+        Page(
+            "c",
+            False,
+            (),
+            NOW,
+            relay=Relayed("c", Acknowledged(1, 7), (Answer(b"o" * 16, Status.REJECTED, "revoked"),), NOW),  # type: ignore[arg-type]
+        ).to_row(),
+    ),
     (
         "LeaseAnswer",
         LeaseAnswer((SlotGrant("s", 10, 3),), (BlockGrant(6, 1, 99, NOW), BlockGrant(8, 1, 9)), NOW).to_row(),

@@ -12,9 +12,10 @@ from hub.node import HubNode
 from sync.chain import Segment
 from sync.errors import HubRefused, HubUnreachable
 from sync.journal import answer
-from sync.protocol import Answer, Status
+from sync.protocol import Answer, Answers, Status
 from sync.upload import Uploader
 from tests.hubkit import Device, LocalHub, seeded
+from tickets.ids import OpId
 
 
 def uploader(device: Device, hub: LocalHub | None = None) -> Uploader:
@@ -136,6 +137,44 @@ def test_half_the_answers_are_no_answer(kiosk: Device, node: HubNode) -> None:
     with pytest.raises(HubUnreachable):
         uploader(kiosk, Short(node, kiosk.identity.device)).step()
     assert kiosk.journal.unsent() == 2
+
+
+def test_what_only_a_node_had_is_shown_to_the_hub_before_anything_new(kiosk: Device, node: HubNode) -> None:
+    """Acknowledged by a venue node that died: the hub gets it, once, before what came after; the first look costs nothing more."""
+
+    class Node(LocalHub):
+        """Takes everything, and keeps it to itself."""
+
+        def operations(self, segment: Segment) -> Answers:
+            return Answers.of((Answer(OpId(bytes(16)), Status.ACCEPTED) for _ in segment.bodies), cursor=None)
+
+    kiosk.append(kiosk.sale())
+    drain(kiosk)
+    at_node = Uploader(kiosk.journal, kiosk.state, Node(node), clock=kiosk.clock, at_hub=False)
+    for _ in range(3):
+        kiosk.append(kiosk.sale())
+        assert at_node.step().operations == 1
+    assert (kiosk.journal.acknowledged_seq(), kiosk.journal.hub_seq(), kiosk.journal.unsent()) == (5, 2, 0)
+    at_node.use(kiosk.hub, at_hub=True)
+    assert at_node.step().operations == 0, "nothing is new"
+    assert hub_bodies(node) == journal_bodies(kiosk)
+    kiosk.append(kiosk.sale())
+    assert at_node.step().operations == 1
+    assert hub_bodies(node) == journal_bodies(kiosk)
+    assert kiosk.journal.hub_seq() == kiosk.journal.acknowledged_seq() == 6
+    with kiosk.journal.read() as connection:
+        assert connection.execute(select(answer)).all()
+
+
+def test_the_hubs_no_replaces_a_nodes_yes(kiosk: Device) -> None:
+    what = kiosk.sale()
+    kiosk.append(what)
+    drain(kiosk)
+    op = OpId(bytes.fromhex(what.op))
+    kiosk.journal.settle(2, [(op, "conflict", "already_used")], at="2026-11-23T00:00:00+00:00")
+    with kiosk.journal.read() as connection:
+        [row] = connection.execute(select(answer).where(answer.c.op == op))
+    assert (row.status, row.reason) == ("conflict", "already_used")
 
 
 def test_segments_get_smaller_while_the_hub_has_too_much_to_do_and_grow_again(kiosk: Device) -> None:
