@@ -25,6 +25,7 @@ from tests.simulation import invariants
 from tests.simulation.device import Site
 from tests.simulation.gate import LaneProcess
 from tests.simulation.kiosk import EngineProcess, SpoolProcess, patches
+from tests.simulation.node import DATABASE, NodeProcess
 from tests.simulation.outside import Server, deliver_late
 from tests.simulation.server import ServerProcess
 from tests.simulation.witness import Witness
@@ -37,6 +38,9 @@ MORNING = 14
 """Steps before the first guests come to a gate: there is little to scan yet."""
 KEY_SEED = 11
 KIOSKS, GATES = ("K2", "K3"), ("A", "B")
+NODES = ("V1", "V2")
+NODES_EVERY = 4
+"""In one seed of so many the venue has nodes."""
 CAPACITY = 14
 AT_REST_MAX = 60
 SETTLED_KEPT = timedelta(minutes=8)
@@ -58,14 +62,20 @@ class Outcome:
 class Venue:
     """Everything that is in one world."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, *, with_nodes: bool) -> None:
         self.world = world
         self.witness = Witness()
         self.cut: set[tuple[bytes, str]] = set()
         """(device, server): lines that are cut."""
         key = Ed25519PrivateKey.from_private_bytes(hubkit.seeded(KEY_SEED)(32))
         self.hub = ServerProcess(Machine(world, "hub", folder / "hub"), "hub", key, self.witness)
-        servers: list[Server] = [self.hub]  # a venue node comes before it
+        servers: list[Server] = [self.hub]
+        self.nodes: list[NodeProcess] = []
+        if with_nodes:
+            self.nodes = [
+                NodeProcess(Machine(world, name, folder / name), self.hub, self.cut, self.witness) for name in NODES
+            ]
+            servers += self.nodes
         self.kiosks = [Site(Machine(world, name, folder / name), servers, self.cut) for name in KIOSKS]
         self.gates = [Site(Machine(world, name, folder / name), servers, self.cut) for name in GATES]
         self.sites = [*self.kiosks, *self.gates]
@@ -79,7 +89,9 @@ class Venue:
             machine.clock.offset_s = world.chance.choice((0, 0, 0, 0, -40, 70, -400, 3600 * 2))
             machine.clock.drift = world.chance.uniform(-2e-4, 2e-4)
         self.hub.machine.clock.offset_s = 0
-        world.actions = [
+        if self.nodes:
+            world.actions += [self._errand, self._errand]
+        world.actions += [
             self._scan,
             self._scan,
             self._scan,
@@ -106,6 +118,8 @@ class Venue:
             (0.06, lambda: chance.choice(world.machines).lose_power()),
             (0.12, self._close_a_kiosk),
         )
+        if self.nodes:
+            rare += ((0.25, self._hand_over), (0.04, self._replace_node))
 
         def something_rare() -> None:
             _one_of(chance, rare)()
@@ -119,6 +133,9 @@ class Venue:
             (0.05, self._mend),
             (0.07, something_rare),
         )
+        if self.nodes:
+            everyday += ((0.20, self._errand),)
+            self.hub.hand_over(self.nodes[0].identity.device, self.nodes[0].name)
         for step in range(STEPS):
             world.wait(chance.expovariate(1 / 25))
             for process in world.processes:
@@ -136,6 +153,8 @@ class Venue:
         world.perfect = True
         self.cut.clear()
         self.hub.start()
+        for node in self.nodes:
+            node.start()
         while world.late:
             deliver_late(world)
         for site in self.sites:
@@ -149,7 +168,7 @@ class Venue:
             for lane in self.lanes:
                 lane.finish()
                 lane.mend()
-            moved = [site.sync.step() for site in self.sites]
+            moved = [site.sync.step() for site in self.sites] + [node.errand() for node in self.nodes]
             if not any(moved):
                 break
             world.wait(40)
@@ -196,6 +215,9 @@ class Venue:
         """A line falls, or is mended; sometimes all of them at once."""
         chance = self.world.chance
         lines = [(site.identity.device, self.hub.name) for site in self.sites]
+        if self.nodes and chance.random() < 0.5:  # the LAN, or the node's own line
+            lines = [(site.identity.device, node.name) for site in self.sites for node in self.nodes]
+            lines = lines if chance.random() < 0.5 else [(node.identity.device, self.hub.name) for node in self.nodes]
         chosen = lines if chance.random() < 0.25 else [chance.choice(lines)]
         if chosen[0] in self.cut:
             self.cut.difference_update(chosen)
@@ -235,6 +257,26 @@ class Venue:
             self.world.wait(chance.uniform(5, 40))
             self.kiosks[number].sync.step()
 
+    def _errand(self) -> None:
+        self.world.chance.choice(self.nodes).errand()
+
+    def _hand_over(self) -> None:
+        """A person names the arbiter: a node, or the hub again."""
+        there = [node for node in self.nodes if not node.gone]
+        node = self.world.chance.choice([None, *there, *there])
+        self.hub.hand_over(None if node is None else node.identity.device, "the hub" if node is None else node.name)
+
+    def _replace_node(self) -> None:
+        """The first node is lost with its disk, and the second one named in its place."""
+        lost, fresh = self.nodes
+        if lost.busy or lost.gone or fresh.gone:
+            return
+        lost.die()
+        lost.gone = True
+        self.world.seen["nodes_lost"] += 1
+        self.world.note(f"{lost.name} is lost")
+        self.hub.hand_over(fresh.identity.device, fresh.name)
+
     def _revoke(self) -> None:
         site = self.kiosks[-1]
         if site.label not in self.witness.shut_out:
@@ -260,12 +302,15 @@ def template() -> Iterator[Path]:
             venue.publish_catalogue(connection, _catalogue(), now=clock.now_utc())
         hubkit.open_some_slots(node, capacity=CAPACITY)
         made = [(Role.KIOSK, label) for label in KIOSKS] + [(Role.GATE, label) for label in GATES]
+        made += [(Role.VENUE, label) for label in NODES]
         for seed, (role, label) in enumerate(made, start=2):
             device = hubkit.make_device(
                 node, folder, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(seed)
             )
             device.journal.engine.dispose()
             device.state.path.rename(folder / label)
+            if role is Role.VENUE:
+                hubkit.fresh_database(folder / label, name=DATABASE)
         node.engine.dispose()
         _first_sync(folder)
         yield folder
@@ -276,7 +321,7 @@ def _first_sync(folder: Path) -> None:
     quiet()
     world = World(0, hubkit.NOON - timedelta(minutes=9), perfect=True)
     with world.opened():
-        venue = Venue(world, folder)
+        venue = Venue(world, folder, with_nodes=True)
         for machine in world.machines:
             machine.clock.offset_s = machine.clock.drift = 0
         venue.hub.start()
@@ -284,6 +329,9 @@ def _first_sync(folder: Path) -> None:
             for site in venue.sites:
                 site.sync.start()
                 site.sync.step()
+            for node in venue.nodes:
+                node.start()
+                node.errand()
             world.wait(1)
 
 
@@ -319,7 +367,7 @@ def run(
         stack.enter_context(mock.patch.object(gate_lane, "SETTLED_KEPT", SETTLED_KEPT))
         if mutant is not None:
             stack.enter_context(mutant())
-        venue = Venue(world, folder)
+        venue = Venue(world, folder, with_nodes=seed % NODES_EVERY == NODES_EVERY - 1)
         try:
             for process in world.processes:
                 process.start()

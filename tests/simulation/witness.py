@@ -63,6 +63,8 @@ class Witness:
     shut_out: set[str] = field(default_factory=set)
     """Kiosks that were revoked: what they have not told yet, nobody will hear."""
     reign: int = 0
+    hand_overs: int = 0
+    """How often somebody else was named the arbiter."""
     at_risk: set[str] = field(default_factory=set)
     """Slots and blocks that a restored hub may lend again."""
     seen_wrong: list[str] = field(default_factory=list)
