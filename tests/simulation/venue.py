@@ -43,6 +43,8 @@ NODES_EVERY = 4
 """In one seed of so many the venue has nodes."""
 CAPACITY = 14
 AT_REST_MAX = 60
+QUIET_ROUNDS = 3
+"""Devices that stand at the hub look for their node a few times before they go back to it."""
 SETTLED_KEPT = timedelta(minutes=8)
 """A gate lets go of its settled scans after two days; these days here last three quarters of an hour."""
 
@@ -164,12 +166,14 @@ class Venue:
             while spool.step():
                 pass
             sale.settle()
+        quiet_rounds = 0
         for _ in range(AT_REST_MAX):
             for lane in self.lanes:
                 lane.finish()
                 lane.mend()
             moved = [site.sync.step() for site in self.sites] + [node.errand() for node in self.nodes]
-            if not any(moved):
+            quiet_rounds = 0 if any(moved) else quiet_rounds + 1
+            if quiet_rounds > (QUIET_ROUNDS if self.nodes else 0):
                 break
             world.wait(40)
         for lane in self.lanes:
