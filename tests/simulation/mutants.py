@@ -320,7 +320,7 @@ def abandoned_claim_not_released() -> contextlib.AbstractContextManager[None]:
         rewritten(
             Lane,
             "_settle_row",
-            "self._op() if verdict.reason is Reason.NO_ANSWER else None",
+            "self._op() if verdict.reason in _SILENT else None",
             "None",
         )
     )
