@@ -2,7 +2,7 @@
 
     python -m benchmarks.simulate [--seeds N] [--quick] [--seed K [--trace]] [--mutant NAME] [--find]
 
-Two kiosks, two gates and a hub over a simulated line, clocks and disks (tests/simulation); crashes, power loss, cuts, late and doubled
+Two kiosks, two gates, a hub and in one seed of four two venue nodes over a simulated line, clocks and disks (tests/simulation); crashes, power loss, cuts, late and doubled
 messages, wrong clocks, a restored hub, a restored gate, cancelled tickets, revoked kiosks. `violations` and `mutants_escaped` are 0. A seed
 replays exactly: `--seed K --trace` prints what happened in it. A mutant meets first the seed that caught it last, and others only if
 it gets away; `--find` plays the mutants alone and writes down the seeds that caught them (tests/simulation/caught.json).
@@ -82,6 +82,13 @@ def _run_seeds(pool: multiprocessing.pool.Pool, count: int) -> int:
         "given_back",
         "unknown",
         "papers",
+        "forgotten",
+        "returned",
+        "grouped",
+        "relayed",
+        "hand_overs",
+        "nodes_lost",
+        "went_round",
     ):
         say(BENCH, what, seen[what], "events")
     return violations

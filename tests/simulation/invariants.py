@@ -384,7 +384,9 @@ def _caches_are_the_hub(books: Books) -> Iterator[str]:
         held.close()
         if here != tickets:
             yield f"{site.label}: {len(tickets - here)} tickets of the hub are missing, {len(here - tickets)} are wrong"
-        if books.witness.hand_overs:  # a node may have granted what was given up before its hub heard of it: it counts for nothing
+        if (
+            books.witness.hand_overs
+        ):  # a node may have granted what was given up before its hub heard of it: it counts for nothing
             mine = {row for row in mine if row in uses or row[0].hex() in books.used or not row[4]}
         if mine != uses:
             yield f"{site.label}: {len(uses - mine)} uses of the hub are missing, {len(mine - uses)} are wrong"

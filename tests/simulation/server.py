@@ -1,6 +1,6 @@
 """The hub as an actor: the real `HubNode` over a real database, which dies, loses power, and is put back to an earlier backup.
 
-A venue node is one more of these (the same code in another role): it is given a name, a machine and its place in the devices' lines.
+A venue node is one more of these (tests.simulation.node).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from sync.claim import ClaimMessage
 from sync.errors import HubUnreachable
 from sync.store import open_engine
 from tests.hubkit import LocalHub
-from tests.unit.hub.venue.conftest import LocalUpstream
 from tests.simulation.witness import Witness
 from tests.simulation.world import Machine, Process, seeded
+from tests.unit.hub.venue.conftest import LocalUpstream
 from tickets.admission import Denied, Granted
 from tickets.ids import DeviceId, TicketId
-
 
 FOR_OTHERS = frozenset({"relay", "heads", "lease_for", "rejoin_for", "certificate_for", "telemetry_for"})
 """Calls by which a venue node speaks for its devices."""

@@ -1,4 +1,4 @@
-"""The venue of the simulation: two kiosks, two gates and a hub, made once as a template and copied for each seed; and a day in it."""
+"""The venue of the simulation: two kiosks, two gates, a hub and, in some seeds, venue nodes, made once and copied for each seed."""
 
 from __future__ import annotations
 
