@@ -294,7 +294,14 @@ class HubNode:
                 return None
         return snapshots.build_aside(database_url, self.shelf, self.key, now=now)
 
-    def operations(self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None) -> Answers:
+    def operations(
+        self,
+        segment: Segment,
+        *,
+        sender: KnownDevice,
+        carried: OnBehalf | None = None,
+        said: tuple[uploads.Said, ...] | None = None,
+    ) -> Answers:
         """A segment from its device, or through the venue node that took it in: verified once, with the key of the device that wrote it.
 
         Raises ChainGap and the like; a fork is put on record first.
@@ -302,7 +309,7 @@ class HubNode:
         owner = self._subject(sender, carried)
         if segment.device != owner.device:
             raise NotAllowed("a device sends its own operations")
-        now, given = self.clock.now_utc(), uploads.read(segment, sender=owner)
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=owner, said=said)
         try:
             answers = self.transact(lambda connection: self._received(connection, given, sender=owner, now=now))
         except (ChainFork, ChainGap) as error:

@@ -14,7 +14,7 @@ from sync.settings import Settings  # noqa: E402
 if __name__ == "__main__":
     settings = load_or_exit(sys.argv, Settings)
     log.configure("kaisatsu-sync")
-    from sync.daemon import run
+    from sync.daemon.run import run
 
     try:
         raise SystemExit(run(settings))

@@ -314,6 +314,8 @@ class _Plan:
         if found is None:
             return ACCEPTED
         cap = self._cap(found, what.window)
+        if len(uses) == 1 and found.withdrawn == 0 and what.units <= cap:
+            return ACCEPTED  # a ticket's first use, as nearly all are
         mine = [each for each in uses if each.window == what.window and not each.released]
         withdrawn = found.withdrawn_in(what.window)
         if cap == 0 or withdrawn + sum(each.units for each in mine) <= cap:

@@ -46,14 +46,27 @@ class Read:
     items: tuple[Item, ...]
 
 
-def read(segment: Segment, *, sender: KnownDevice) -> Read:
-    """All that needs no database, so that nobody waits for it inside a transaction. Raises SegmentRefused (not signed by its device)."""
+Said = tuple[Operation | UnknownKind | None, OpId | None]
+"""What one body says, and its operation's id; None where it cannot be read."""
+
+
+def understand(segment: Segment) -> tuple[Said, ...]:
+    """What the bodies say, before it is known whether they are their device's: for whoever reads the next segment while one is written."""
+    return tuple([_said_in(body) for body in segment.bodies])
+
+
+def read(segment: Segment, *, sender: KnownDevice, said: tuple[Said, ...] | None = None) -> Read:
+    """All that needs no database, so that nobody waits for it inside a transaction; `said` is what `understand` made of it, if somebody
+    has done that already. Raises SegmentRefused (not signed by its device).
+    """
     try:
         hashes = verify(segment, Ed25519PublicKey.from_public_bytes(sender.identity))
     except SegmentError as error:
         raise SegmentRefused(str(error)) from error
-    rows = enumerate(zip(segment.bodies, hashes, strict=True), segment.first)
-    return Read(segment, tuple([_item(number, body, digest) for number, (body, digest) in rows]))
+    rows = enumerate(zip(segment.bodies, hashes, said or understand(segment), strict=True), segment.first)
+    # An id that cannot be read is answered by what everyone can compute: the start of the operation's hash.
+    items = [Item(number, body, digest, what, op or OpId(digest[:16])) for number, (body, digest, (what, op)) in rows]
+    return Read(segment, tuple(items))
 
 
 def receive(connection: Connection, given: Read, *, sender: KnownDevice, now: datetime) -> tuple[Answer, ...]:
@@ -91,13 +104,12 @@ def receive(connection: Connection, given: Read, *, sender: KnownDevice, now: da
     return tuple(answers)
 
 
-def _item(number: int, body: str, digest: bytes) -> Item:
+def _said_in(body: str) -> Said:
     try:
         what = from_body(body)
-        return Item(number, body, digest, what, op_of(what))
+        return what, op_of(what)
     except MessageError:
-        # Its id cannot be read either, so it is answered by what everyone can compute: the start of its hash.
-        return Item(number, body, digest, None, OpId(digest[:16]))
+        return None, None
 
 
 def _take_all(

@@ -152,7 +152,14 @@ class VenueNode(HubNode):
             raise CursorGone("what was deleted since then is forgotten; start again without a cursor")
         return Cursor(feed.epoch(connection), start, scope=scope, schema=schema).encode()
 
-    def operations(self, segment: Segment, *, sender: KnownDevice, carried: OnBehalf | None = None) -> Answers:
+    def operations(
+        self,
+        segment: Segment,
+        *,
+        sender: KnownDevice,
+        carried: OnBehalf | None = None,
+        said: tuple[uploads.Said, ...] | None = None,
+    ) -> Answers:
         """A segment of a device: verified, applied here at once, and kept for the hub, in one transaction."""
         if carried is not None or segment.device != sender.device:
             raise NotAllowed("a device sends its own operations")
@@ -163,7 +170,7 @@ class VenueNode(HubNode):
         missing = self._gaps.get(where)
         if missing is not None and segment.first > missing + 1:
             raise ChainGap(f"the hub misses operations from {missing + 1} on", known_seq=missing)
-        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender)
+        now, given = self.clock.now_utc(), uploads.read(segment, sender=sender, said=said)
         try:
             answers = self._receive(given, sender=sender, now=now)
         except (ChainGap, ChainFork) as error:

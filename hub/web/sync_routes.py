@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse
 
 from hub.errors import SnapshotGone
 from hub.node import HubNode
+from hub.services import uploads
 from hub.services.devices import KnownDevice
 from hub.web import openapi
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
@@ -140,7 +141,8 @@ async def snapshot_file(request: Request, sha256: str, call: AnyDevice) -> Respo
 def _operations(body: bytes) -> Work:
     """Also of a device that is shut out: what it did is kept, and rejected until a person has looked."""
     segment, carried = segment_from_json(body), on_behalf(body)
-    return lambda node, sender: answers_to_row(node.operations(segment, sender=sender, carried=carried))
+    said = uploads.understand(segment)  # here, while the writer's thread waits for the disk with another segment
+    return lambda node, sender: answers_to_row(node.operations(segment, sender=sender, carried=carried, said=said))
 
 
 @router.get(protocol.ARBITER)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from sync import daemon, granted
+from sync import granted
+from sync.daemon.shared import FORK, HUB_AWAY
+from sync.daemon.watch import JournalWatch, Opened
 from sync.download import Downloader
 from sync.errors import CacheBroken, HubRefused, HubUnreachable
 from sync.leasing import LeaseKeeper
@@ -53,7 +55,7 @@ class SyncProcess(Process):
     def __init__(self, site: Site) -> None:
         super().__init__(site.machine, f"{site.label}.sync")
         self._site = site
-        self._opened: daemon.Opened | None = None
+        self._opened: Opened | None = None
         self._uploader: Uploader | None = None
         self._keeper: LeaseKeeper | None = None
         self._downloader: Downloader | None = None
@@ -63,7 +65,7 @@ class SyncProcess(Process):
         clock, random_bytes = self.machine.clock, seeded(self.world)
         self._route = Route(Origin(None, "http://hub.test"), clock=clock, random_bytes=random_bytes)
         self._origin = self._route.current()
-        self._watch = daemon.JournalWatch(self._site.state, clock=clock, random_bytes=random_bytes)
+        self._watch = JournalWatch(self._site.state, clock=clock, random_bytes=random_bytes)
         self._take_up(self._watch.current())
 
     def _stop(self) -> None:
@@ -73,7 +75,7 @@ class SyncProcess(Process):
             self._opened.grants.engine.dispose()
         self._opened = self._uploader = self._keeper = self._downloader = None
 
-    def _take_up(self, opened: daemon.Opened) -> None:
+    def _take_up(self, opened: Opened) -> None:
         self._stop()
         site, clock, node = self._site, self.machine.clock, self._origin.node
         self._opened = opened
@@ -153,7 +155,7 @@ class SyncProcess(Process):
                 self._rejoin_wanted = True
                 return True
             if refused.error == "chain_fork" and self._opened is not None and self._opened.sound is not None:
-                self._opened.sound.mark_forked(daemon.FORK)
+                self._opened.sound.mark_forked(FORK)
                 self._watch.doubt()
             return False
         except DBAPIError as error:
@@ -183,7 +185,7 @@ class SyncProcess(Process):
             if self._keeper is not None:
                 moved = self._keeper.step() or moved
         except HubRefused as refused:
-            if self._origin.node is None or refused.error != daemon.HUB_AWAY:
+            if self._origin.node is None or refused.error != HUB_AWAY:
                 raise
         return moved
 

@@ -19,7 +19,7 @@ from scanner.gate.answer import Answer
 from scanner.gate.lane import Lane
 from scanner.gate.rescue import SetAside, open_or_set_aside
 from scanner.gate.store import Store
-from sync.daemon import FORK
+from sync.daemon.shared import FORK
 from sync.download import Downloader
 from sync.errors import HubRefused, JournalBroken
 from sync.journal import Journal, is_forked, open_journal, set_aside

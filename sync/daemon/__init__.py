@@ -1,0 +1,1 @@
+"""The process kaisatsu-sync; `run` is its whole."""
