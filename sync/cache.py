@@ -204,6 +204,20 @@ def cursors(connection: Connection) -> tuple[str, ...]:
     return tuple(connection.scalars(select(meta.c.value).where(places).order_by(meta.c.key)))
 
 
+def durable_cursors(path: Path) -> tuple[str, ...]:
+    """The same, once the file is synced: its own commits are not (Durability.NORMAL), and one synced commit takes all before it along.
+    Raises DBAPIError.
+    """
+    engine = open_engine(path, durability=Durability.FULL)
+    try:
+        with engine.begin() as connection:
+            found = cursors(connection)
+            connection.execute(update(meta).where(meta.c.key == "schema").values(value=str(SCHEMA)))
+    finally:
+        engine.dispose()
+    return found
+
+
 def _cursor_key(node: str | None) -> str:
     return "cursor" if node is None else f"{_NODE_CURSOR}{node}"
 

@@ -105,6 +105,8 @@ class Downloader:
         """How often the cache was found not to be what the hub has."""
         self._healed_s = float("-inf")
         self._part = 0
+        self._synced: dict[int, tuple[str, ...]] = {}
+        """By generation, the places in the feeds that its file holds through a power cut."""
 
     @property
     def generation(self) -> int | None:
@@ -444,7 +446,8 @@ class Downloader:
 
     def cursors(self) -> tuple[tuple[str, ...], ...]:
         """Where each generation that may be read stands, the one in force and the one kept for a bad day: in the hub's feed, and in those
-        of venue nodes that fed it. What was reached in any of them is in the file.
+        of venue nodes that fed it. What was reached in any of them is in the file, and stays there through a power cut: rows of the
+        journal are deleted on the strength of it.
         """
         found = []
         for number in self._numbers():
@@ -452,9 +455,12 @@ class Downloader:
                 held = Cache.open(self._state.cache(number))
                 try:
                     with held.engine.begin() as connection:
-                        found.append(cache_file.cursors(connection))
+                        places = cache_file.cursors(connection)
                 finally:
                     held.close()
+                if self._synced.get(number) != places:
+                    places = self._synced[number] = cache_file.durable_cursors(self._state.cache(number))
+                found.append(places)
             except (CacheBroken, DBAPIError):
                 continue  # nobody reads that one
         return tuple(found)

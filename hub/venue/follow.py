@@ -182,6 +182,7 @@ def _tickets(connection: Connection, part: TableRows) -> None:
         values = {name: row[name] for name in _RENEWED} | {
             "kid": bytes.fromhex(row["kid"]),
             "state": TicketState(row["state"]).value,
+            "withdrawn": int(row.get("withdrawn", 0)),  # a hub of the version before says nothing of it
         }
         held = known.get(ticket_id)
         if held is None:

@@ -261,13 +261,15 @@ class Lane:
     def forget_settled(self) -> int:
         """Drop rows of scans that are long over: answered by the hub and told back by it, or nothing was taken. Returns how many.
 
-        A use stays until the cache has it, whatever its age: until then this row is all that keeps its ticket used here.
+        A use stays until every cache has it, whatever its age: until then this row is all that keeps its ticket used here. That the cache
+        in force shows it is not enough: a power cut takes back what that file has not synced, and another generation may come.
         """
         before = self._clock.now_utc() - SETTLED_KEPT
         try:
             with self._journal.read() as connection:
                 found = ledger.settled_long_ago(connection, before=before, most=FORGET_AT_ONCE)
-            told = self._store.told_back({OpId(row.op): TicketId(row.ticket) for row in found})
+                everywhere = ledger.covered(connection, self._journal, (OpId(row.op) for row in found))
+            told = everywhere & self._store.told_back({OpId(row.op): TicketId(row.ticket) for row in found})
             over = [
                 OpId(row.op) for row in found if row.verdict == VerdictKind.REFUSE or row.released or row.op in told
             ]

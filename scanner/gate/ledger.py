@@ -6,7 +6,7 @@ Everything here happens inside a transaction of the caller, so that a row, its n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -244,6 +244,17 @@ def open_scans(connection: Connection) -> list[Taken]:
 def settled_long_ago(connection: Connection, *, before: datetime, most: int) -> list[Any]:
     """Rows (op, ticket, verdict, released) of scans before an instant whose operation the hub has answered, oldest first."""
     return list(connection.execute(_SETTLED_LONG_AGO, {"before": before.isoformat(), "most": most}))
+
+
+def covered(connection: Connection, journal: Journal, ops: Iterable[OpId]) -> frozenset[OpId]:
+    """Those of these scans that every cache of this device holds, by the rule of `prune`, and holds through a power cut."""
+    passed = covered_seq(connection, journal.incarnation)
+    if passed < 1:
+        return frozenset()
+    wanted = set(ops)
+    later = (operation.c.incarnation != journal.incarnation) | (operation.c.seq > passed)
+    waits = connection.scalars(select(operation.c.op).where(operation.c.op.in_(wanted), later))
+    return frozenset(wanted - {OpId(op) for op in waits})
 
 
 def drop(connection: Connection, ops: Sequence[OpId]) -> None:

@@ -28,8 +28,15 @@ DEADLINE_S = 0.15
 class _Arbiter:
     """`scanner.gate.lane.Arbiter` over the simulated line: an answer within the deadline, or silence."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, process: LaneProcess) -> None:
+        self._process = process
+
+    @property
+    def _line(self) -> Line:
+        """To whoever the newest statement names."""
+        lane = self._process.lane
+        said = None if lane is None else lane.store.known.arbiter
+        return self._process.site.line(None if said is None or said.node is None else said.node.hex())
 
     def ask(self, claim: ClaimMessage) -> Granted | Denied | None:
         try:
@@ -48,15 +55,15 @@ class LaneProcess(Process):
 
     def __init__(self, site: Site, witness: Witness) -> None:
         super().__init__(site.machine, f"{site.label}.gate")
-        self._site, self._witness = site, witness
-        self._lane: Lane | None = None
+        self.site, self._witness = site, witness
+        self.lane: Lane | None = None
         self._last: Answer | None = None
 
     def _start(self) -> None:
         self._open()
 
     def _open(self, *, condemned: str = "", once_more: bool = False) -> None:
-        site = self._site
+        site = self.site
         journal, aside = open_or_set_aside(
             site.state,
             clock=self.machine.clock,
@@ -69,46 +76,51 @@ class LaneProcess(Process):
             self.world.note(f"journal set aside: {aside.why}")
         store = Store(site.state, journal)
         store.refresh()
-        self._lane = Lane(
+        self.lane = Lane(
             store,
             gate=site.identity.gate or "",
             label=site.label,
             clock=self.machine.clock,
             random_bytes=seeded(self.world),
-            arbiter=_Arbiter(site.line()),
+            arbiter=_Arbiter(self),
         )
-        settled = self._lane.settle_interrupted()
+        settled = self.lane.settle_interrupted()
         self.world.seen["interrupted"] += settled
 
     def _stop(self) -> None:
-        if self._lane is not None:
-            self._lane.store.close()
-            self._lane.store.journal.engine.dispose()
-        self._lane = self._last = None
+        if self.lane is not None:
+            self.lane.store.close()
+            self.lane.store.journal.engine.dispose()
+        self.lane = self._last = None
 
     def mend(self) -> None:
         """As the daemon looks around: on with another journal where the hub contradicts this one."""
 
         def look() -> None:
-            lane = self._lane
+            lane = self.lane
             assert lane is not None
             journal = lane.store.journal
-            replaced = not journal.is_in_place(self._site.state)
+            replaced = not journal.is_in_place(self.site.state)
             if replaced or journal.forked():
                 lane.finish()
                 self._stop()
                 self._open(once_more=replaced)
+            elif self.world.chance.random() < 0.5:
+                forgotten = lane.forget_settled()
+                self.world.seen["forgotten"] += forgotten
+                if forgotten:
+                    self._witness.relies_on_cache.add(self.site.label)
 
         self.world.run(self, look)
 
     def finish(self) -> None:
-        self.world.run(self, lambda: self._lane.finish() if self._lane is not None else None)
+        self.world.run(self, lambda: self.lane.finish() if self.lane is not None else None)
 
     def scan(self, paper: Paper | None, *, digits: str | None = None) -> None:
         self.world.run(self, lambda: self._scan(paper, digits))
 
     def _scan(self, paper: Paper | None, digits: str | None) -> None:
-        lane, chance = self._lane, self.world.chance
+        lane, chance = self.lane, self.world.chance
         assert lane is not None
         lane.direction = Direction.EXIT if chance.random() < 0.12 else Direction.ENTRY
         text = "T1:FORGED" if paper is None else paper.code
@@ -147,7 +159,7 @@ class LaneProcess(Process):
                 units=claim.units,
                 window=claim.window,
                 passage=str(claim.passage),
-                gate=self._site.label,
+                gate=self.site.label,
                 epoch=verdict.epoch,
                 reign=self._witness.reign,
                 strict=product is not None
@@ -158,7 +170,7 @@ class LaneProcess(Process):
         )
 
     def _site_catalogue(self):  # type: ignore[no-untyped-def]
-        return self._lane.store.known.catalogue if self._lane is not None else None
+        return self.lane.store.known.catalogue if self.lane is not None else None
 
     def _give_back(self, lane: Lane) -> None:
         """Nobody went through, or staff undid it."""

@@ -103,6 +103,22 @@ class EngineProcess(Process):
                 self._wait_for_paper()
         self._look()
 
+    def close(self) -> None:
+        """The program is closed as it should be: who stands here leaves, and it says that it sells no more."""
+
+        def close() -> None:
+            if self._engine is None:
+                return
+            if self._guest == "waits":
+                self._leave()
+            self._engine._ledger.close()
+            self.world.seen["kiosk_shut"] += 1
+            self.world.note("closes")
+
+        self.world.run(self, close)
+        if self.up and not self.busy:
+            self.die()
+
     def settle(self) -> None:
         """Nobody new comes; who stands here leaves; the engine clears up until nothing is open, or a person must decide."""
 
@@ -119,18 +135,6 @@ class EngineProcess(Process):
                     return
 
         self.world.run(self, rest)
-
-    def sell_for_nothing(self) -> None:
-        """A toddler's ticket."""
-
-        def sell() -> None:
-            if self._engine is None or self._situation is None or self._situation.catalogue is None:
-                return
-            order = order_of(self._situation.catalogue, [(4, 1, None)])
-            self._do(effect.BeginPayment(0, order, None, Language.JA))
-            self._guest = "waits"
-
-        self.world.run(self, sell)
 
     def _choose(self) -> None:
         situation, chance, sale = self._situation, self.world.chance, self._engine

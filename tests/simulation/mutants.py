@@ -22,6 +22,7 @@ from hub import node as hub_node
 from hub import tables
 from hub.services import arbiter as hub_arbiter
 from hub.services import ledger as hub_ledger
+from hub.services import reckoning as hub_reckoning
 from kiosk.payment import attempt as payment_attempt
 from kiosk.sale import charge, stock
 from kiosk.sale import ledger as sale_ledger
@@ -31,7 +32,7 @@ from printer.spool import ledger as spool_ledger
 from scanner.gate import ledger as gate_ledger
 from scanner.gate import store as gate_store
 from scanner.gate.lane import Lane
-from sync import download, journal, upload
+from sync import download, granted, grants, journal, leasing, upload
 from sync import store as sync_store
 from sync.journal import anchor, operation
 from sync.state import StateDir
@@ -319,7 +320,7 @@ def abandoned_claim_not_released() -> contextlib.AbstractContextManager[None]:
         rewritten(
             Lane,
             "_settle_row",
-            "self._op() if verdict.reason is Reason.NO_ANSWER else None",
+            "self._op() if verdict.reason in _SILENT else None",
             "None",
         )
     )
@@ -373,6 +374,73 @@ def money_back_for_paper() -> contextlib.AbstractContextManager[None]:
     return _all(mock.patch.object(recovery, "next_move", next_move))
 
 
+def uses_forgotten_before_they_are_told_back() -> contextlib.AbstractContextManager[None]:
+    """A gate lets go of its own settled uses by their age alone, whatever its caches hold."""
+    return _all(
+        mock.patch.object(gate_ledger, "covered", lambda connection, journal, ops: frozenset(ops)),
+        mock.patch.object(gate_store.Store, "told_back", lambda self, uses: frozenset(uses)),
+    )
+
+
+def cache_trusted_before_it_is_synced() -> contextlib.AbstractContextManager[None]:
+    """A gate lets go of a use as soon as the cache in force shows it, which a power cut may take back."""
+    return _all(mock.patch.object(gate_ledger, "covered", lambda connection, journal, ops: frozenset(ops)))
+
+
+def late_lease_request_believed() -> contextlib.AbstractContextManager[None]:
+    """The hub takes the totals of the last request that came, though it was on its way for long, and forgets what it lent since."""
+    return _all(
+        rewritten(
+            hub_reckoning,
+            "take_totals",
+            "lent = max(said.lent.get(lender, 0), 0 if held is None else held.quantity)",
+            "lent = said.lent.get(lender, 0)",
+        )
+    )
+
+
+def return_not_journalled_before_sent() -> contextlib.AbstractContextManager[None]:
+    """A kiosk tells the hub what it gives back, and writes it down when the answer is there."""
+    real_request, real_apply = leasing.LeaseKeeper._request, grants.apply_lease
+    real_give_back = grants.give_back
+    unwritten: dict[str, tuple[int, int, str]] = {}
+
+    def give_back(_connection: Any, slot: str, units: int, *, incarnation: int, lender: str) -> None:
+        unwritten[slot] = (units, incarnation, lender)
+
+    def step(self: Any, **more: Any) -> bool:
+        unwritten.clear()
+        return real_step(self, **more)
+
+    def request(self: Any, needs: Any, now_s: float) -> Any:
+        wanted = real_request(self, needs, now_s)
+        with self._journal.read() as connection:
+            rows = self._lent_rows(connection)
+        wishes = {wish.slot: wish for wish in wanted.slots}
+        for slot, (units, _, lender) in unwritten.items():
+            wish = wishes.get(slot) or granted.totals(rows, slot)
+            wishes[slot] = replace(wish, returned={**wish.returned, lender: wish.returned.get(lender, 0) + units})
+        return replace(wanted, slots=tuple(wishes[slot] for slot in sorted(wishes)))
+
+    def apply_lease(connection: Any, answer: Any, *, incarnation: int) -> None:
+        for slot, (units, born, lender) in unwritten.items():
+            real_give_back(connection, slot, units, incarnation=born, lender=lender)
+        real_apply(connection, answer, incarnation=incarnation)
+
+    real_step = leasing.LeaseKeeper.step
+    return _all(
+        mock.patch.object(grants, "give_back", give_back),
+        mock.patch.object(grants, "apply_lease", apply_lease),
+        mock.patch.object(leasing.LeaseKeeper, "_request", request),
+        mock.patch.object(leasing.LeaseKeeper, "step", step),
+    )
+
+
+def group_decided_apart() -> contextlib.AbstractContextManager[None]:
+    """Claims of one group do not see each other: each is decided on what was there before all of them."""
+    return _all(rewritten(hub_arbiter, "_decide", "book.uses.append(taken)", "pass"))
+
+
 MUTANTS: dict[str, Mutant] = {
     make.__name__: make
     for make in (
@@ -400,6 +468,18 @@ MUTANTS: dict[str, Mutant] = {
         money_back_for_paper,
     )
 }
+
+UNPROVEN: dict[str, Mutant] = {
+    make.__name__: make
+    for make in (
+        uses_forgotten_before_they_are_told_back,
+        cache_trusted_before_it_is_synced,
+        late_lease_request_believed,
+        return_not_journalled_before_sent,
+        group_decided_apart,
+    )
+}
+"""Written, and not seen to be caught by a seed yet: they promise nothing until the simulation is deep enough there."""
 
 SEEDS_MAX = 80
 """So many seeds a mutant may get away with before it has escaped."""

@@ -33,6 +33,8 @@ class Server(Protocol):
     """Whoever answers the protocol: the hub, or a venue node."""
 
     name: str
+    node_id: str | None
+    """A venue node's device id in hex; None for the hub."""
 
     def serve(self, device: bytes, call: str, args: tuple[Any, ...], more: Mapping[str, Any]) -> Any:
         """Raises HubUnreachable while it is down or dies on the way, HubRefused."""

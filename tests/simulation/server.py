@@ -1,27 +1,33 @@
 """The hub as an actor: the real `HubNode` over a real database, which dies, loses power, and is put back to an earlier backup.
 
-A venue node is one more of these (the same code in another role): it is given a name, a machine and its place in the devices' lines.
+A venue node is one more of these (tests.simulation.node).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, select
+from sqlalchemy import func, select
 
 from hub import tables
 from hub.errors import HubError
 from hub.node import HubNode
-from hub.services import feed
+from hub.services.arbiter import Asked, Result
+from hub.services.devices import KnownDevice
+from sync.claim import ClaimMessage
 from sync.errors import HubUnreachable
 from sync.store import open_engine
 from tests.hubkit import LocalHub
 from tests.simulation.witness import Witness
 from tests.simulation.world import Machine, Process, seeded
-from tickets.admission import Granted
+from tests.unit.hub.venue.conftest import LocalUpstream
+from tickets.admission import Denied, Granted
 from tickets.ids import DeviceId, TicketId
+
+FOR_OTHERS = frozenset({"relay", "heads", "lease_for", "rejoin_for", "certificate_for", "telemetry_for"})
+"""Calls by which a venue node speaks for its devices."""
 
 
 class Turn:
@@ -45,33 +51,63 @@ class Turn:
         self._taken = False
 
 
+class Desk:
+    """The node as a claim finds it: claims that wait at the same moment are one group in one transaction (`hub.claim_desk`, whose thread
+    nobody runs here).
+    """
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server.node, name)
+
+    def claim(self, message: ClaimMessage, *, sender: KnownDevice) -> Granted | Denied:
+        server, asked = self._server, Asked(message, sender.device)
+        server.waiting.append(asked)
+        server.world.point()  # another one may come in, which takes this one along
+        if not any(one is asked for one in server.waiting):
+            known = [result for one, result in server.answered if one is asked]
+            server.answered = [(one, result) for one, result in server.answered if one is not asked]
+            if not known:
+                raise HubUnreachable("the group failed")
+            (result,) = known
+        else:
+            group, server.waiting = server.waiting, []
+            results = server.node.claims(group)
+            server.answered += [pair for pair in zip(group, results, strict=True) if pair[0] is not asked]
+            server.world.seen["grouped"] += len(group) > 1
+            (result,) = [result for one, result in zip(group, results, strict=True) if one is asked]
+        if isinstance(result, HubError):
+            raise result
+        return result
+
+
 class ServerProcess(Process):
     """Serves each caller in a frame of its own, so that two calls interleave between their transactions."""
 
     concurrent = True
+    node_id: str | None = None
 
     def __init__(self, machine: Machine, name: str, key: Ed25519PrivateKey, witness: Witness) -> None:
         super().__init__(machine, name)
         self._key, self._witness = key, witness
         self.node: HubNode
+        self.waiting: list[Asked] = []
+        self.answered: list[tuple[Asked, Result]] = []
         self._backup: dict[str, bytes] | None = None
         self._was_put_back = False
 
     def _start(self) -> None:
         engine = open_engine(self.machine.folder / "hub.db")
-        restores = hasattr(HubNode, "begin_again")
-        if self._was_put_back and not restores:
-            # What restoring a backup means (docs/protocol.md): the feed is another one from here on, so nobody goes on in it.
-            with engine.begin() as connection:
-                connection.execute(delete(tables.meta).where(tables.meta.c.key == feed.FEED_EPOCH))
         self.node = HubNode(engine, self._key, clock=self.machine.clock, random_bytes=seeded(self.world))
-        if hasattr(self.node, "_turn"):
-            self.node._turn = Turn()  # type: ignore[assignment]
-        if self._was_put_back and restores:
+        self.node._turn = Turn()  # type: ignore[assignment]
+        if self._was_put_back:
             self.node.begin_again("simulated")
         self._was_put_back = False
 
     def _stop(self) -> None:
+        self.waiting, self.answered = [], []
         if hasattr(self, "node"):
             self.node.engine.dispose()
 
@@ -87,14 +123,17 @@ class ServerProcess(Process):
             self.start()
 
     def _served(self, device: bytes, call: str, args: tuple[Any, ...], more: Mapping[str, Any]) -> tuple[Any]:
-        answer = getattr(LocalHub(self.node, device), call)(*args, **more)
+        node = cast(HubNode, Desk(self)) if call == "claim" else self.node
+        answer = getattr(LocalUpstream(node, device) if call in FOR_OTHERS else LocalHub(node, device), call)(
+            *args, **more
+        )
         if call == "claim" and isinstance(answer, Granted):
             self._has_granted(args[0])
         return (answer,)
 
     def _has_granted(self, claim: Any) -> None:
         witness = self._witness
-        is_news = claim.op not in witness.granted and claim.op not in witness.greens
+        is_news = claim.op not in witness.granted and claim.op not in witness.greens and not witness.hand_overs
         if is_news and claim.ticket in witness.cancelled:
             witness.seen_wrong.append(f"op {claim.op[:8]}: a cancelled ticket was granted")
         witness.granted.add(claim.op)
@@ -116,11 +155,28 @@ class ServerProcess(Process):
                 self.node.cancel_ticket(TicketId(ticket), by="office", reason="simulated")
             except HubError:
                 return  # it was reversed in between
+            with self.node.read() as connection:
+                taken = connection.scalar(
+                    select(func.coalesce(func.sum(tables.withdrawal.c.units), 0)).where(
+                        tables.withdrawal.c.ticket == ticket
+                    )
+                )
+            if not self._witness.hand_overs:  # else gates may be asking somebody who has not heard of it
+                self._witness.withdrawn[ticket.hex(), self._witness.reign] = int(taken or 0)
             self._witness.cancelled.add(ticket.hex())
             self.world.seen["cancelled"] += 1
             self.world.note(f"cancelled {ticket.hex()[:8]}")
 
         self.world.run(self, cancel)
+
+    def hand_over(self, node: DeviceId | None, name: str) -> None:
+        def hand_over() -> None:
+            self.node.hand_over(node, urls=() if node is None else (f"http://{name}.test",), by="office")
+            self.world.seen["hand_overs"] += 1
+            self.world.note(f"{name} is the arbiter")
+
+        self._witness.hand_overs += 1
+        self.world.run(self, hand_over)
 
     def revoke(self, device: DeviceId, label: str) -> None:
         def shut_out() -> None:
@@ -154,6 +210,11 @@ class ServerProcess(Process):
         engine.dispose()
         witness.cancelled &= known
         witness.at_risk |= at_risk - lent
+
+    def returned(self) -> int:
+        """Units of leases that came back."""
+        with self.node.read() as connection:
+            return int(connection.scalar(select(func.sum(tables.lease.c.returned))) or 0)
 
     def _lent(self) -> set[str]:
         engine = open_engine(self.machine.folder / "hub.db")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sync import cache as cache_file
+from sync.cache import Cache
 from tests.simulation import venue
 from tests.simulation.disk import Disk
 from tests.simulation.mutants import MUTANTS, caught, first_to_catch
@@ -67,6 +69,28 @@ def test_a_power_cut_keeps_what_sqlite_has_synced(tmp_path: Path, level: str, ke
         assert db.execute("SELECT count(*) FROM row").fetchone() == (kept,)
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
         db.close()
+    finally:
+        disk.stop()
+
+
+def test_a_place_that_rows_are_deleted_for_survives_a_power_cut(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.watch()
+    try:
+        cache = Cache.create(tmp_path / "cache-1.db")
+        with cache.engine.begin() as connection:
+            cache_file.move_cursor(connection, "there")
+        assert cache_file.durable_cursors(tmp_path / "cache-1.db") == ("there",)
+        with cache.engine.begin() as connection:
+            cache_file.move_cursor(connection, "further")
+        files, lost = disk.after_power_loss(tmp_path, random.Random(1))
+        disk.put(files, tmp_path / "after")
+        cache.close()
+        cut = Cache.open(tmp_path / "after" / "cache-1.db")
+        with cut.engine.begin() as connection:
+            assert cache_file.cursors(connection) == ("there",)
+        cut.close()
+        assert lost, "what was not synced is gone, or this proves nothing"
     finally:
         disk.stop()
 

@@ -1,4 +1,4 @@
-"""The venue of the simulation: two kiosks, two gates and a hub, made once as a template and copied for each seed; and a day in it."""
+"""The venue of the simulation: two kiosks, two gates, a hub and, in some seeds, venue nodes, made once and copied for each seed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from scanner.gate import lane as gate_lane
 from sync.state import Role
 from tests import hubkit
 from tests.simulation import invariants
-from tests.simulation.device import REJOINS, Site
+from tests.simulation.device import Site
 from tests.simulation.gate import LaneProcess
 from tests.simulation.kiosk import EngineProcess, SpoolProcess, patches
+from tests.simulation.node import DATABASE, NodeProcess
 from tests.simulation.outside import Server, deliver_late
 from tests.simulation.server import ServerProcess
 from tests.simulation.witness import Witness
@@ -35,8 +38,15 @@ MORNING = 14
 """Steps before the first guests come to a gate: there is little to scan yet."""
 KEY_SEED = 11
 KIOSKS, GATES = ("K2", "K3"), ("A", "B")
+NODES = ("V1", "V2")
+NODES_EVERY = 4
+"""In one seed of so many the venue has nodes."""
 CAPACITY = 14
 AT_REST_MAX = 60
+QUIET_ROUNDS = 3
+"""Devices that stand at the hub look for their node a few times before they go back to it."""
+SETTLED_KEPT = timedelta(minutes=8)
+"""A gate lets go of its settled scans after two days; these days here last three quarters of an hour."""
 
 
 @dataclass
@@ -54,14 +64,20 @@ class Outcome:
 class Venue:
     """Everything that is in one world."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, *, with_nodes: bool) -> None:
         self.world = world
         self.witness = Witness()
         self.cut: set[tuple[bytes, str]] = set()
         """(device, server): lines that are cut."""
         key = Ed25519PrivateKey.from_private_bytes(hubkit.seeded(KEY_SEED)(32))
         self.hub = ServerProcess(Machine(world, "hub", folder / "hub"), "hub", key, self.witness)
-        servers: list[Server] = [self.hub]  # a venue node comes before it
+        servers: list[Server] = [self.hub]
+        self.nodes: list[NodeProcess] = []
+        if with_nodes:
+            self.nodes = [
+                NodeProcess(Machine(world, name, folder / name), self.hub, self.cut, self.witness) for name in NODES
+            ]
+            servers += self.nodes
         self.kiosks = [Site(Machine(world, name, folder / name), servers, self.cut) for name in KIOSKS]
         self.gates = [Site(Machine(world, name, folder / name), servers, self.cut) for name in GATES]
         self.sites = [*self.kiosks, *self.gates]
@@ -75,7 +91,9 @@ class Venue:
             machine.clock.offset_s = world.chance.choice((0, 0, 0, 0, -40, 70, -400, 3600 * 2))
             machine.clock.drift = world.chance.uniform(-2e-4, 2e-4)
         self.hub.machine.clock.offset_s = 0
-        world.actions = [
+        if self.nodes:
+            world.actions += [self._errand, self._errand]
+        world.actions += [
             self._scan,
             self._scan,
             self._scan,
@@ -100,7 +118,10 @@ class Venue:
             (0.03, self._put_disk_back),
             (0.02, self._revoke),
             (0.06, lambda: chance.choice(world.machines).lose_power()),
+            (0.12, self._close_a_kiosk),
         )
+        if self.nodes:
+            rare += ((0.25, self._hand_over), (0.04, self._replace_node))
 
         def something_rare() -> None:
             _one_of(chance, rare)()
@@ -114,6 +135,9 @@ class Venue:
             (0.05, self._mend),
             (0.07, something_rare),
         )
+        if self.nodes:
+            everyday += ((0.20, self._errand),)
+            self.hub.hand_over(self.nodes[0].identity.device, self.nodes[0].name)
         for step in range(STEPS):
             world.wait(chance.expovariate(1 / 25))
             for process in world.processes:
@@ -131,6 +155,8 @@ class Venue:
         world.perfect = True
         self.cut.clear()
         self.hub.start()
+        for node in self.nodes:
+            node.start()
         while world.late:
             deliver_late(world)
         for site in self.sites:
@@ -140,29 +166,18 @@ class Venue:
             while spool.step():
                 pass
             sale.settle()
-        if self.witness.reign and not REJOINS:
-            self._everyone_says_something()
+        quiet_rounds = 0
         for _ in range(AT_REST_MAX):
             for lane in self.lanes:
                 lane.finish()
                 lane.mend()
-            moved = [site.sync.step() for site in self.sites]
-            if not any(moved):
+            moved = [site.sync.step() for site in self.sites] + [node.errand() for node in self.nodes]
+            quiet_rounds = 0 if any(moved) else quiet_rounds + 1
+            if quiet_rounds > (QUIET_ROUNDS if self.nodes else 0):
                 break
             world.wait(40)
         for lane in self.lanes:
             lane.mend()
-
-    def _everyone_says_something(self) -> None:
-        """A hub that was put back learns of what it has lost from the next operation of each device (chain_gap), and not before."""
-        for lane in self.lanes:
-            lane.mend()
-            lane.scan(None)
-        for sale, spool in zip(self.sales, self.spools, strict=True):
-            sale.sell_for_nothing()
-            while spool.step():
-                pass
-            sale.settle()
 
     # --- one thing each
 
@@ -204,6 +219,9 @@ class Venue:
         """A line falls, or is mended; sometimes all of them at once."""
         chance = self.world.chance
         lines = [(site.identity.device, self.hub.name) for site in self.sites]
+        if self.nodes and chance.random() < 0.5:  # the LAN, or the node's own line
+            lines = [(site.identity.device, node.name) for site in self.sites for node in self.nodes]
+            lines = lines if chance.random() < 0.5 else [(node.identity.device, self.hub.name) for node in self.nodes]
         chosen = lines if chance.random() < 0.25 else [chance.choice(lines)]
         if chosen[0] in self.cut:
             self.cut.difference_update(chosen)
@@ -235,6 +253,34 @@ class Venue:
         self.world.seen["disk_put_back"] += 1
         self.world.note(f"the disk of {site.label} is as it was earlier")
 
+    def _close_a_kiosk(self) -> None:
+        """Its program ends, and what it held is returned while its device is still on."""
+        chance, number = self.world.chance, self.world.chance.randrange(len(self.sales))
+        self.sales[number].close()
+        for _ in range(chance.randrange(4)):
+            self.world.wait(chance.uniform(5, 40))
+            self.kiosks[number].sync.step()
+
+    def _errand(self) -> None:
+        self.world.chance.choice(self.nodes).errand()
+
+    def _hand_over(self) -> None:
+        """A person names the arbiter: a node, or the hub again."""
+        there = [node for node in self.nodes if not node.gone]
+        node = self.world.chance.choice([None, *there, *there])
+        self.hub.hand_over(None if node is None else node.identity.device, "the hub" if node is None else node.name)
+
+    def _replace_node(self) -> None:
+        """The first node is lost with its disk, and the second one named in its place."""
+        lost, fresh = self.nodes
+        if lost.busy or lost.gone or fresh.gone:
+            return
+        lost.die()
+        lost.gone = True
+        self.world.seen["nodes_lost"] += 1
+        self.world.note(f"{lost.name} is lost")
+        self.hub.hand_over(fresh.identity.device, fresh.name)
+
     def _revoke(self) -> None:
         site = self.kiosks[-1]
         if site.label not in self.witness.shut_out:
@@ -260,12 +306,15 @@ def template() -> Iterator[Path]:
             venue.publish_catalogue(connection, _catalogue(), now=clock.now_utc())
         hubkit.open_some_slots(node, capacity=CAPACITY)
         made = [(Role.KIOSK, label) for label in KIOSKS] + [(Role.GATE, label) for label in GATES]
+        made += [(Role.VENUE, label) for label in NODES]
         for seed, (role, label) in enumerate(made, start=2):
             device = hubkit.make_device(
                 node, folder, role=role, label=label, clock=clock, random_bytes=hubkit.seeded(seed)
             )
             device.journal.engine.dispose()
             device.state.path.rename(folder / label)
+            if role is Role.VENUE:
+                hubkit.fresh_database(folder / label, name=DATABASE)
         node.engine.dispose()
         _first_sync(folder)
         yield folder
@@ -276,7 +325,7 @@ def _first_sync(folder: Path) -> None:
     quiet()
     world = World(0, hubkit.NOON - timedelta(minutes=9), perfect=True)
     with world.opened():
-        venue = Venue(world, folder)
+        venue = Venue(world, folder, with_nodes=True)
         for machine in world.machines:
             machine.clock.offset_s = machine.clock.drift = 0
         venue.hub.start()
@@ -284,6 +333,9 @@ def _first_sync(folder: Path) -> None:
             for site in venue.sites:
                 site.sync.start()
                 site.sync.step()
+            for node in venue.nodes:
+                node.start()
+                node.errand()
             world.wait(1)
 
 
@@ -316,15 +368,17 @@ def run(
         stack.enter_context(world.opened())
         for patch in patches(world):
             stack.enter_context(patch)
+        stack.enter_context(mock.patch.object(gate_lane, "SETTLED_KEPT", SETTLED_KEPT))
         if mutant is not None:
             stack.enter_context(mutant())
-        venue = Venue(world, folder)
+        venue = Venue(world, folder, with_nodes=seed % NODES_EVERY == NODES_EVERY - 1)
         try:
             for process in world.processes:
                 process.start()
             venue.play()
             venue.settle()
             violations = invariants.broken(venue)
+            world.seen["returned"] += venue.hub.returned()
         except Exception as error:  # noqa: BLE001 the top of a run: whatever no rule explains is a violation
             last = traceback.extract_tb(error.__traceback__)[-1]
             violations = [f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}: {str(error)[:300]}"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,15 +50,21 @@ class Witness:
     paid_when_printed: dict[str, frozenset[str]] = field(default_factory=dict)
     """By ticket: the attempts that the terminal had captured when its paper came out first."""
     cancelled: set[str] = field(default_factory=set)
+    withdrawn: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Units that the office took, by ticket and reign."""
     granted: set[str] = field(default_factory=set)
     """Operations that the arbiter has granted at some time."""
     forgotten: set[str] = field(default_factory=set)
     """Operations that a gate lost with its disk: they may count or not."""
     put_back: set[str] = field(default_factory=set)
     """Gates whose disk was put back to an earlier time."""
+    relies_on_cache: set[str] = field(default_factory=set)
+    """Gates that let go of uses of their own which the hub had told back."""
     shut_out: set[str] = field(default_factory=set)
     """Kiosks that were revoked: what they have not told yet, nobody will hear."""
     reign: int = 0
+    hand_overs: int = 0
+    """How often somebody else was named the arbiter."""
     at_risk: set[str] = field(default_factory=set)
     """Slots and blocks that a restored hub may lend again."""
     seen_wrong: list[str] = field(default_factory=list)

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from hub import tables
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
-from hub.services import devices, feed
+from hub.services import devices, feed, withdrawals
 from hub.venue import follow
 from hub.venue.tables import relay_segment
 from sync import cache as cache_file
@@ -64,6 +64,41 @@ def test_a_node_knows_what_its_hub_knows(venue: Venue, kiosk: Device, gate: Devi
     venue.hub.cancel_ticket(TicketId(bytes.fromhex(kiosk.sold[1].ticket)), by="office", reason="lost")
     venue.pull()
     same_everywhere(venue)
+
+
+def test_a_node_knows_what_was_withdrawn_and_so_do_its_devices(
+    node: HubNode, venue: Venue, kiosk: Device, gate: Device
+) -> None:
+    """A ticket of ten uses of which the office took nine is good for one more, whoever is asked."""
+    sold = kiosk.sale(uses=10)
+    kiosk.append(sold)
+    venue.send(kiosk, to=kiosk.hub)
+    ticket = TicketId(bytes.fromhex(sold.tickets[0].ticket))
+    with node.write() as connection:
+        withdrawals.withdraw(
+            connection,
+            OpId(bytes(16)),
+            ticket,
+            withdrawals.Kind.REFUND,
+            units=9,
+            by="office",
+            reason="asked for",
+            epoch=None,
+            now=node.clock.now_utc(),
+        )
+    venue.pull()
+    with venue.node.read() as connection:
+        assert connection.scalar(select(tables.ticket.c.withdrawn)) == 9
+    puller = venue.downloader(gate)
+    while puller.step(wait_s=0).more:
+        pass
+    cache = Cache.open(gate.state.cache(puller.generation or 0))
+    with cache.engine.begin() as connection:
+        row = cache_file.find(connection, ticket)
+    assert row is not None
+    assert row.withdrawn == 9
+    cache.close()
+    puller.close()
 
 
 def test_only_a_node_is_told_of_devices(node: HubNode, kiosk: Device, venue: Venue) -> None:
