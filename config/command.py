@@ -115,22 +115,32 @@ STATE = Path("/var/lib/kaisatsu")
 StateOption = Annotated[Path, typer.Option("--state", help="State directory.")]
 
 
-@app.command(help="Enrol this device by the one-time LINK that the hub gave.")
+@app.command(help="Enrol this device by the one-time link that the hub gave, or by a file with it.")
 def enrol(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="http(s)://HUB/enrol?token=...&key=...")],
+    link: Annotated[
+        str,
+        typer.Argument(
+            metavar="LINK|FILE",
+            help="http(s)://HUB/enrol?token=...&key=..., a text file with it, or a picture of its QR code (PNG, JPEG, a photograph).",
+        ),
+    ],
     state: StateOption = STATE,
 ) -> None:
+    from config.link import link_of
     from sync.enrol import enrol as redeem
     from sync.errors import SyncError
     from sync.state import StateDir
     from tickets.clock import SystemClock
 
     try:
+        found = link_of(link)
         state.mkdir(parents=True, exist_ok=True)
+    except SyncError as error:
+        _stop(str(error))
     except OSError as error:
         _stop(f"--state {state}: cannot be made ({error.strerror})")
     try:
-        identity = redeem(link, StateDir(state), clock=SystemClock(), random_bytes=os.urandom)
+        identity = redeem(found, StateDir(state), clock=SystemClock(), random_bytes=os.urandom)
     except SyncError as error:
         _stop(str(error))
     line = {"device": identity.device.hex(), "role": identity.role, "label": identity.label, "gate": identity.gate}
@@ -331,7 +341,10 @@ def hub_operations_settle(
     _run_hub(lambda: settle(op, database_url=database, key_file=key_file, by=by, because=because))
 
 
-@hub.command("link", help="A new one-time link to enrol a device.")
+@hub.command(
+    "link",
+    help="A new one-time link to enrol a device; also as a QR code or a text file. `kaisatsu enrol` takes each of them.",
+)
 def hub_link(
     role: Annotated[str, typer.Option("--role", help="kiosk, gate, or venue for a venue node")],
     label: Annotated[str, typer.Option("--label", help="What people call it: K3, B")],
@@ -340,6 +353,14 @@ def hub_link(
     url: Annotated[str, typer.Option("--url", help="How devices reach the hub.")] = "http://127.0.0.1:8443",
     key_file: KeyFileOption = None,
     tls_cert: TlsCertOption = None,
+    qr: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--qr", metavar="FILE", help="The link as a QR code too, a new FILE.png or FILE.svg."),
+    ] = None,
+    to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--to", metavar="FILE", help="The link as a text file too, a new one, for its owner alone."),
+    ] = None,
 ) -> None:
     from hub.command import link
     from sync.state import Role
@@ -355,6 +376,8 @@ def hub_link(
             gate=at_gate,
             key_file=key_file,
             tls_cert=tls_cert,
+            to=to,
+            qr=qr,
         )
     )
 

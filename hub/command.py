@@ -27,6 +27,7 @@ from hub.backup import backup as copy_database
 from hub.database import open_database, sqlite_path
 from hub.discovery import Announcer
 from hub.errors import BadRequest, HubError
+from hub.link_files import reserved
 from hub.node import HubNode, load_key
 from hub.services import accounts, devices, restore, venue
 from hub.services.snapshot import Shelf
@@ -403,14 +404,24 @@ def link(
     base_url: str = DEFAULT_BASE_URL,
     key_file: Path | None = None,
     tls_cert: Path | None = None,
+    to: Path | None = None,
+    qr: Path | None = None,
 ) -> dict[str, Any]:
-    """`kaisatsu hub link`: print {"event": "link", "role", "label", "link"}. A gate without a name of its own has its label."""
-    node = open_node(database_url, key_file=key_file)
+    """`kaisatsu hub link`: print {"event": "link", "role", "label", "link"}, and "to", "qr": the files that hold it too, where asked for.
+
+    A gate without a name of its own has its label. Raises HubError; then neither file is there.
+    """
     place = (gate or label) if role is Role.GATE else None
-    pin = pin_for(base_url, key_file=key_file_of(database_url, key_file), tls_cert=tls_cert)
-    made = make_link(node, role=role, label=label, gate=place, base_url=base_url, pin=pin)
-    node.engine.dispose()
+    with reserved(to=to, qr=qr) as files:
+        node = open_node(database_url, key_file=key_file)
+        try:
+            pin = pin_for(base_url, key_file=key_file_of(database_url, key_file), tls_cert=tls_cert)
+            made = make_link(node, role=role, label=label, gate=place, base_url=base_url, pin=pin)
+        finally:
+            node.engine.dispose()
+        files.write(made)
     line = {"event": "link", "role": role, "label": label, "link": made}
+    line |= {name: str(file) for name, file in (("to", to), ("qr", qr)) if file is not None}
     say(line)
     return line
 
@@ -527,6 +538,8 @@ def main(argv: Sequence[str]) -> int:
             command.add_argument("--role", type=Role, required=True)
             command.add_argument("--label", required=True)
             command.add_argument("--gate")
+            command.add_argument("--to", type=Path)
+            command.add_argument("--qr", type=Path)
     given = vars(parser.parse_args(argv))
     chosen: str = given.pop("command")
     if chosen == "serve":
