@@ -175,17 +175,18 @@ def take_turns(connection: Connection, name: str) -> None:
     covers; SQLite's writers take turns anyway.
     """
     if is_postgresql(connection):
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(name)})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(name)})
 
 
 def try_turn(connection: Connection, name: str) -> bool:
     """Like take_turns, but never waits. False: another process is at it."""
     if not is_postgresql(connection):
         return True
-    return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _lock_key(name)}))
+    return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock_key(name)}))
 
 
-def _lock_key(name: str) -> int:
+def lock_key(name: str) -> int:
+    """PostgreSQL's number of a lock that has a name."""
     return int.from_bytes(hashlib.sha256(b"kaisatsu/" + name.encode()).digest()[:8], "big", signed=True)
 
 

@@ -1,6 +1,6 @@
 """The arbiter: answers claims, a group of them in one transaction.
 
-    lock the tickets -> read answers, tombstones, uses -> decide one after another in memory -> write -> the caller commits
+    shut out releases -> lock the tickets -> read answers, tombstones, uses -> decide one after another in memory -> write -> the caller commits
 
 Claims that wait at the same time are taken together because a durable commit costs milliseconds and a claim some tenths of one; each
 is decided as if it came alone, after those before it. Nothing is answered before its commit. What is read is read *after* the ticket
@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.errors import BadRequest, EpochPassed, HubError
 from hub.services import attention, feed, reign
-from hub.services.ledger import LedgerTicket, cap_of, insert_from_code
+from hub.services.ledger import LedgerTicket, cap_of, insert_from_code, words_key
 from hub.services.reign import Reign
 from hub.tables import stamp
 from sync.claim import ClaimMessage, answer_from_row, answer_to_row
@@ -48,6 +48,7 @@ _USES = (
     'SELECT ticket, op, passage, units, "window", at, gate, released, arrival FROM used WHERE ticket {keys}'
     " ORDER BY arrival, op"
 )
+_WORDS = "SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key"
 _INSERT_USE = (
     'INSERT INTO used (op, ticket, passage, units, "window", at, gate, mode, epoch, released, device, arrival)'
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)"
@@ -127,6 +128,12 @@ class _Driver:
             found: list[Any] = self._cursor.fetchall()
         return found
 
+    def lock_words(self, devices: Iterable[DeviceId]) -> None:
+        """`ledger.lock_words` for several devices in one question, in one order for everybody."""
+        if self._postgresql and (keys := sorted({words_key(device) for device in devices})):
+            with self._named(_WORDS):
+                self._cursor.execute(_WORDS, (keys,))
+
     def insert(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
             with self._named(text):
@@ -183,10 +190,11 @@ def claims(
 
 
 def _read(connection: Connection, driver: _Driver, group: _Group, asked: Sequence[Asked]) -> None:
-    """Locks first, in the order of the tickets' ids, so that two groups never wait for each other; then everything that is counted."""
+    """Locks first, those against releases and then in the order of the tickets' ids, so that two groups never wait for each other; then everything that is counted."""
     ruled = [one.message for one in asked if _ruled(group.reign, one.message)]
     tickets = sorted({bytes.fromhex(message.ticket) for message in ruled})
     group.books = {ticket: _Book() for ticket in tickets}
+    driver.lock_words(one.device for one in asked if _ruled(group.reign, one.message))
     _lock(driver, group, tickets)
     ops = [bytes.fromhex(message.op) for message in ruled]
     _recall(driver, group, ops)

@@ -51,6 +51,7 @@ from tickets.life_cycle import TicketState
 Outcome = tuple[Status, str]
 ACCEPTED: Outcome = (Status.ACCEPTED, "")
 KEPT = "kept: this hub does not know its kind"
+ALREADY_REVERSED = "already_reversed"
 
 
 def apply(connection: Connection, what: Operation | UnknownKind, *, sender: KnownDevice, now: datetime) -> Outcome:
@@ -234,6 +235,13 @@ def _reversed(connection: Connection, what: SaleReversed, sender: KnownDevice, n
         return Status.REJECTED, "no_such_sale"
     slots = connection.scalars(select(order_line.c.slot).where(order_line.c.order == order_id)).all()
     reckoning.lock_all(connection, slots)
+    # Read again under the order's own lock: another journal of the device may be taking the same sale back at this moment.
+    state = connection.scalar(select(order.c.state).where(order.c.order == order_id).with_for_update())
+    if state == "reversed":
+        return (
+            Status.CONFLICT,
+            ALREADY_REVERSED,
+        )  # the money of a sale goes back once; whatever this one tells of is for a person
     connection.execute(update(order).where(order.c.order == order_id).values(state="reversed"))
     at = stamp(datetime.fromisoformat(what.at))
     back = payment_row(what.op, order_id, "reversal", at, what.proof, -found.total_minor, found.currency)

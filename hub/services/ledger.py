@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from hub.database import is_postgresql, lock_key
 from hub.errors import BadRequest
 from hub.services import attention, feed, venue
 from hub.tables import release, selling_key, stamp, ticket, used
@@ -54,8 +55,24 @@ def lock_ticket(connection: Connection, ticket_id: TicketId) -> LedgerTicket | N
     return LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
 
 
+def lock_words(connection: Connection, device: DeviceId, *, gives_back: bool) -> None:
+    """What a device says of its uses, ordered where transactions run side by side: a release shuts out the claims and admissions of its
+    device until it is committed, and waits for theirs. Each looks for the other's row and then writes its own, so without this neither
+    would see the other, and a use that was given back would count. Call it before any slot or ticket is locked; claims and admissions
+    do not wait for each other. Only its own device gives a use back, so one lock a device is enough.
+    """
+    if is_postgresql(connection):
+        name = "pg_advisory_xact_lock" if gives_back else "pg_advisory_xact_lock_shared"
+        connection.execute(text(f"SELECT {name}(:key)"), {"key": words_key(device)})
+
+
+def words_key(device: DeviceId) -> int:
+    """The number under which `lock_words` and the arbiter lock."""
+    return lock_key(f"uses of {device.hex()}")
+
+
 def insert_from_code(
-    connection: Connection, ticket_id: TicketId, text: str, *, device: DeviceId, now: datetime
+    connection: Connection, ticket_id: TicketId, written: str, *, device: DeviceId, now: datetime
 ) -> Reason | None:
     """Make a row of a ticket that no upload has told of yet, from its own code, if a key known here signed it. Else why not.
 
@@ -63,7 +80,7 @@ def insert_from_code(
     BLOCKED): whoever sold it, no gate admits it until the office has looked.
     """
     try:
-        code = parse(text)
+        code = parse(written)
     except CodeError:
         return Reason.UNKNOWN
     if code.ticket.ticket_id != ticket_id:
@@ -142,6 +159,7 @@ def admit(connection: Connection, what: Admission, *, device: DeviceId, now: dat
     if not 0 <= what.units <= UNITS_MAX:
         raise BadRequest(f"units go from 0 to {UNITS_MAX}")
     op, ticket_id = parse_op_id(what.op), parse_ticket_id(what.ticket)
+    lock_words(connection, device, gives_back=False)
     wrong = None
     found = lock_ticket(connection, ticket_id)
     if found is None and what.code is not None:
@@ -195,6 +213,7 @@ def give_back(connection: Connection, message: ReleaseMessage, *, device: Device
 
     Raises BadRequest for a use that another device recorded.
     """
+    lock_words(connection, device, gives_back=True)
     row = connection.execute(select(used.c.device, used.c.released).where(used.c.op == message.of)).first()
     if row is not None and row.device != device:
         raise BadRequest("only the device that recorded a use gives it back")

@@ -109,9 +109,15 @@ def roots(connection: Connection) -> dict[bytes, bytes]:
 
 
 def _end(steps: Mapping[bytes, bytes], device: bytes) -> bytes:
-    while device in steps:  # a root has no step, and a step is only ever added from one root to another: this ends
-        device = steps[device]
-    return device
+    """The root has no step, and a step is only ever added from one root to another (`stock`). Should there be a ring all the same, all
+    that lead into it are one account, under the least of its names: a reckoning always ends.
+    """
+    way = [device]
+    while (following := steps.get(way[-1])) is not None:
+        if following in way:
+            return min(way[way.index(following) :])
+        way.append(following)
+    return way[-1]
 
 
 def reckon(connection: Connection, row: Any) -> Stand:

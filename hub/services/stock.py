@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from hub.database import take_turns
 from hub.errors import BadRequest, NotFound
 from hub.services import blocks, feed, reckoning, restore
 from hub.services.reckoning import Account, Stand
@@ -24,6 +25,8 @@ from tickets.ids import DeviceId
 ACTIVE = timedelta(minutes=15)
 """A kiosk that was heard of within this time counts when a short stock is shared."""
 CAPACITY_MAX = 100_000
+MEMBERS = "members"
+"""Whoever joins accounts takes turns under this name, before any slot's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +141,24 @@ def _share(connection: Connection, stand: Stand, account: Account, *, who: Devic
 
 
 def _join(connection: Connection, member: DeviceId, *, node: DeviceId) -> None:
-    """A kiosk sells from a node's stock from now on: they are one account. One that moves takes its old node's account along."""
-    under = reckoning.roots(connection)
-    mine, theirs = under.get(member, member), under.get(node, node)
+    """A kiosk sells from a node's stock from now on: they are one account. One that moves takes its old node's account along. Who is one
+    account stays one; who is not yet becomes it one after another, or two who join each other's at once would make a ring.
+    """
+    mine, theirs = _roots(connection, member, node)
+    if mine == theirs:
+        return
+    take_turns(connection, MEMBERS)
+    mine, theirs = _roots(connection, member, node)
     if mine != theirs:
+        connection.execute(
+            delete(lease_member).where(lease_member.c.device == mine)
+        )  # a root has one only within an old ring
         connection.execute(insert(lease_member), {"device": mine, "node": theirs})
+
+
+def _roots(connection: Connection, one: DeviceId, other: DeviceId) -> tuple[bytes, bytes]:
+    under = reckoning.roots(connection)
+    return under.get(one, one), under.get(other, other)
 
 
 def take_back(connection: Connection, slot_name: str, holder: DeviceId, *, by: str, reason: str, now: datetime) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from hub.errors import ChainFork, ChainGap, HubError, SegmentRefused
-from hub.services import bulk
+from hub.services import bulk, ledger
 from hub.services.attention import note_trouble
 from hub.services.bulk import Item
 from hub.services.devices import KnownDevice
@@ -25,7 +25,7 @@ from hub.services.effects import apply
 from hub.tables import chain, operation, stamp
 from sync.chain import ZERO_HASH, Segment, verify
 from sync.errors import MessageError, SegmentError, SyncError
-from sync.operation import Operation, UnknownKind, from_body, op_of
+from sync.operation import Admission, Operation, Release, UnknownKind, from_body, op_of
 from sync.protocol import Answer, Status
 from tickets.ids import OpId
 
@@ -122,6 +122,9 @@ def _take_all(
 
     if sender.revoked:
         return [one(item) for item in items]  # nothing of it is applied, and each is told
+    kinds = {type(item.what) for item in items}
+    if kinds & {Admission, Release}:
+        ledger.lock_words(connection, sender.device, gives_back=Release in kinds)
     try:
         with connection.begin_nested():
             return bulk.take(connection, items, incarnation=incarnation, sender=sender, now=now, one=one)

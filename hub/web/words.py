@@ -52,6 +52,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "rejected_status": ("取り込めず", "Not applied"),
     "unreadable": ("読めない記録", "Unreadable"),
     "no_such_sale": ("その販売の記録がない", "There is no such sale"),
+    "already_reversed": ("この販売はすでに取消済み", "This sale was already reversed"),
     "op_id_taken": ("記録番号がほかの記録と重なる", "Another record has its number"),
     "not_a_kiosk": ("券売機ではない端末の販売", "A sale by what is no kiosk"),
     "total_is_not_the_sum_of_its_lines": ("合計が内訳と合わない", "The total is not the sum of its lines"),

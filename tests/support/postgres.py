@@ -188,3 +188,16 @@ def _migrated() -> str:
 def fresh_url() -> str:
     """A new hub database with the newest schema and nothing in it."""
     return server().url(server().fresh(template=_migrated()))
+
+
+def until_waiting(database: str, other: threading.Thread) -> None:
+    """Until somebody in this database (an engine's `url.database`) waits for another's lock, or `other` has ended without."""
+    ends_s = time.monotonic() + _STARTED_WITHIN_S
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    with psycopg.connect(server().plain(database), autocommit=True) as connection:
+        while other.is_alive():
+            if connection.execute(waits, (database,)).fetchone() != (0,):
+                return
+            if time.monotonic() > ends_s:
+                raise RuntimeError("nobody waits and nobody ends")
+            time.sleep(0.005)

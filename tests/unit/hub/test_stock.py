@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, insert, select
 
 from hub import tables
 from hub.errors import BadRequest
@@ -19,7 +21,9 @@ from sync.state import Role
 from sync.upload import Uploader
 from tests import hubkit
 from tests.hubkit import Device, LocalHub, make_device, open_some_slots
+from tests.support import postgres
 from tickets.clock import FixedClock
+from tickets.ids import DeviceId
 
 SLOT = "athletics-2026-11-23-1400"
 
@@ -218,6 +222,57 @@ class CuttableHub(LocalHub):
         if self.is_cut:
             raise HubUnreachable("cut")
         return super().lease(wanted)
+
+
+def test_two_that_join_each_other_at_once_make_no_ring(tmp_path: Path, clock: FixedClock) -> None:
+    """On PostgreSQL both are inside at once: the second waits, and then sees that they are one account already."""
+    node = hubkit.make_node(tmp_path, clock=clock, random_bytes=hubkit.seeded(1), engine="postgresql")
+    one, two = (
+        make_device(node, tmp_path, role=Role.VENUE, label=label, clock=clock, random_bytes=hubkit.seeded(seed)).known
+        for seed, label in ((2, "N1"), (3, "N2"))
+    )
+
+    def lend(connection: Connection, who: devices.KnownDevice, member: devices.KnownDevice) -> None:
+        wanted = LeaseRequest(1, (), members=(member.device,))
+        stock.lend(connection, wanted, device=who.device, now=clock.now_utc())
+
+    def late() -> None:
+        with node.engine.begin() as connection:
+            lend(connection, two, one)
+
+    other = threading.Thread(target=late)
+    with node.engine.begin() as connection:
+        lend(connection, one, two)
+        other.start()
+        postgres.until_waiting(str(node.engine.url.database), other)
+    other.join(30)
+    with node.read() as connection:
+        steps = connection.execute(select(tables.lease_member.c.device, tables.lease_member.c.node)).all()
+    assert list(map(tuple, steps)) == [(two.device, one.device)]
+    node.engine.dispose()
+
+
+def test_a_ring_of_before_is_one_account_and_ends(node: HubNode) -> None:
+    """A database may hold one from before joins took turns: A -> B -> C -> B."""
+    a, b, c, d = (bytes([number]) * 16 for number in range(1, 5))
+    with node.write() as connection:
+        steps = ((a, b), (b, c), (c, b))
+        connection.execute(insert(tables.lease_member), [{"device": one, "node": two} for one, two in steps])
+        assert bounded(lambda: reckoning.roots(connection)) == {a: b, b: b, c: b}
+        stock.lend(
+            connection, LeaseRequest(1, (), members=(DeviceId(a),)), device=DeviceId(d), now=node.clock.now_utc()
+        )
+        assert reckoning.roots(connection) == {a: d, b: d, c: d}, "and the next join undoes it"
+
+
+def bounded(what: Callable[[], dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    """What it says, if it comes to an end."""
+    found: list[dict[bytes, bytes]] = []
+    thread = threading.Thread(target=lambda: found.append(what()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert found, "it does not end"
+    return found[0]
 
 
 def _copy_device(hub: HubNode, below: HubNode, device: Device) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from hub import tables
 from hub.node import HubNode, load_key
+from hub.services import effects
 from sync.chain import ZERO_HASH, Segment, cut
 from sync.errors import HubRefused
 from sync.journal import operation as journal_operation
 from sync.operation import Owed, Paid, PaymentDoubt, SaleReversed, to_body
 from sync.protocol import LeaseRequest, SlotWish, Status
+from sync.state import Role
 from sync.upload import Uploader
-from tests.hubkit import Device, open_some_slots, seeded
+from tests.hubkit import Device, make_device, make_node, open_some_slots, seeded
+from tests.support import postgres
 from tickets.clock import FixedClock
 
 
@@ -166,6 +170,55 @@ def test_a_sale_taken_back_doubts_and_what_is_owed(kiosk: Device, node: HubNode)
     push(kiosk)
     with node.read() as connection:
         assert today(connection, now=node.clock.now_utc()).doubts == ()
+
+
+def test_the_money_of_a_sale_goes_back_once(kiosk: Device, node: HubNode) -> None:
+    """Two words of the same reversal under two operations: in one segment, in a later one, in another incarnation."""
+    sale, other, at = kiosk.sale(count=2), kiosk.sale(), kiosk.clock.now_utc().isoformat()
+
+    def back() -> str:
+        return to_body(SaleReversed(kiosk.random_bytes(16).hex(), at, sale.order, "no paper", sale.paid))
+
+    first = segment(kiosk, to_body(sale), back(), to_body(other), back())
+    answers = kiosk.hub.operations(first)
+    assert [(one.status, one.reason) for one in answers] == [
+        (Status.ACCEPTED, ""),
+        (Status.ACCEPTED, ""),
+        (Status.ACCEPTED, ""),
+        (Status.CONFLICT, "already_reversed"),
+    ]
+    later = segment(kiosk, back(), first=5, before=first.head)
+    for sent in (later, later, segment(kiosk, back(), incarnation=2)):
+        (answer,) = kiosk.hub.operations(sent)
+        assert (answer.status, answer.reason) == (Status.CONFLICT, "already_reversed")
+    with node.read() as connection:
+        money = connection.execute(select(tables.payment.c.kind, tables.payment.c.amount_minor)).all()
+    assert sorted(map(tuple, money)) == [("charge", 1800), ("charge", 3600), ("reversal", -3600)]
+
+
+def test_two_journals_take_a_sale_back_at_once_and_one_does(tmp_path: Path, clock: FixedClock) -> None:
+    """On PostgreSQL both are inside at once: the second waits for the first and then sees what it did."""
+    node = make_node(tmp_path, clock=clock, random_bytes=seeded(1), engine="postgresql")
+    kiosk = make_device(node, tmp_path, role=Role.KIOSK, label="K2", clock=clock, random_bytes=seeded(2))
+    sale, sender = kiosk.sale(), kiosk.known
+    kiosk.append(sale)
+    push(kiosk)
+    first, second = (SaleReversed(seeded(n)(16).hex(), sale.at, sale.order, "x", sale.paid) for n in (3, 4))
+    found: list[effects.Outcome] = []
+
+    def late() -> None:
+        with node.engine.begin() as connection:
+            found.append(effects.apply(connection, second, sender=sender, now=clock.now_utc()))
+
+    other = threading.Thread(target=late)
+    with node.engine.begin() as connection:
+        assert effects.apply(connection, first, sender=sender, now=clock.now_utc()) == effects.ACCEPTED
+        other.start()
+        postgres.until_waiting(str(node.engine.url.database), other)
+    other.join(30)
+    assert found == [(Status.CONFLICT, "already_reversed")]
+    assert count(node, tables.payment) == 2
+    node.engine.dispose()
 
 
 def test_a_payment_that_began_and_was_never_heard_of_again_shows_up(
