@@ -7,20 +7,20 @@ admissions, refusals, releases, and kinds of a later version.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from hub.services import certificates, feed, ledger, reckoning
+from hub.services import feed, ledger, reckoning
 from hub.services.attention import note_trouble
 from hub.services.devices import KnownDevice
 from hub.services.effects import ACCEPTED, KEPT, Outcome, payment_row, sale_rows
 from hub.services.ledger import LedgerTicket
-from hub.services.rows import insert_rows, look_up_by_index, select_in
+from hub.services.rows import insert_rows, select_in
+from hub.services.spent import Spent
 from hub.tables import (
     operation,
     order,
@@ -40,7 +40,7 @@ from sync.operation import Admission, Mode, Operation, Refusal, Release, Sale, S
 from sync.protocol import Answer, Status
 from sync.state import Role
 from tickets.admission import Reason
-from tickets.ids import Kid, OpId, TicketId
+from tickets.ids import OpId, TicketId
 from tickets.ids import op_id as parse_op_id
 from tickets.ids import order_id as parse_order_id
 from tickets.ids import ticket_id as parse_ticket_id
@@ -53,6 +53,13 @@ _SAID = (
     update(used)
     .where(used.c.op == bindparam("b_op"))
     .values(attention=bindparam("b_attention"), mode=bindparam("b_mode"), epoch=bindparam("b_epoch"))
+)
+_OF_A_SALE = tuple(column.name for column in ticket.c if column.name not in ("ticket", "state", "withdrawn"))
+"""What a sale knows of its ticket; its state and what was withdrawn of it are others' to say."""
+_COMPLETED = (
+    update(ticket)
+    .where(ticket.c.ticket == bindparam("b_ticket"))
+    .values({name: bindparam(f"b_{name}") for name in _OF_A_SALE})
 )
 _RELEASED = update(used).where(used.c.op == bindparam("b_op")).values(released=1)
 
@@ -91,6 +98,8 @@ class _Pending:
     taxes: list[dict[str, Any]] = field(default_factory=list)
     payments: list[dict[str, Any]] = field(default_factory=list)
     tickets: list[dict[str, Any]] = field(default_factory=list)
+    completed: list[dict[str, Any]] = field(default_factory=list)
+    """What a sale says of tickets whose rows were made from their codes."""
     used: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
@@ -102,20 +111,6 @@ class _Pending:
     touched_used: list[bytes] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Spent:
-    """What a segment's sales took, and is not reckoned yet."""
-
-    slots: set[str] = field(default_factory=set)
-    tickets: Counter[Kid] = field(default_factory=Counter)
-
-    def reckon(self, connection: Connection, *, now: datetime) -> None:
-        reckoning.after_sales(connection, self.slots, now=now)
-        certificates.count(connection, self.tickets, now=now)
-        self.slots.clear()
-        self.tickets.clear()
-
-
 def take(
     connection: Connection,
     items: Sequence[Item],
@@ -124,13 +119,12 @@ def take(
     sender: KnownDevice,
     now: datetime,
     one: Callable[[Item], Answer],
+    spent: Spent,
 ) -> list[Answer]:
-    """Keep and apply `items`, in order. `one` takes a single operation the slow way. Database errors are the caller's to answer: then
-    nothing of this may stay.
+    """Keep and apply `items`, in order. `one` takes a single operation the slow way. What sales took is added to `spent`, for the caller
+    to reckon. Database errors are the caller's to answer: then nothing of this may stay.
     """
-    look_up_by_index(connection)
     _lock_slots(connection, items)
-    spent = _Spent()
     answers: list[Answer] = []
     slow, start = 0, 0
     while start < len(items):
@@ -146,11 +140,8 @@ def take(
         plan.write()
         start = len(answers)
         if start < len(items):
-            if isinstance(items[start].what, SaleReversed):
-                spent.reckon(connection, now=now)  # what was sold too much is told, though some of it comes back now
             answers.append(one(items[start]))
             start, slow = start + 1, slow + 1
-    spent.reckon(connection, now=now)
     return answers
 
 
@@ -177,7 +168,7 @@ class _Plan:
         self,
         connection: Connection,
         items: Sequence[Item],
-        spent: _Spent,
+        spent: Spent,
         *,
         incarnation: int,
         sender: KnownDevice,
@@ -215,11 +206,13 @@ class _Plan:
             found.discard(None)
         connection = self._connection
         self._known = {row.op for row in select_in(connection, [operation.c.op], operation.c.op, ops)}
-        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state", "withdrawn")]
+        columns = [ticket.c[name] for name in ("ticket", "variant", "uses", "state", "withdrawn", "order")]
+        found_tickets = select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
         self._tickets = {
             row.ticket: LedgerTicket(TicketId(row.ticket), row.variant, row.uses, TicketState(row.state), row.withdrawn)
-            for row in select_in(connection, columns, ticket.c.ticket, admitted | sold, lock=True)
+            for row in found_tickets
         }
+        self._owned = {row.ticket for row in found_tickets if row.order is not None}
         # Under the tickets' locks: what others do to their uses is done, or comes after this.
         self._orders = {row.order for row in select_in(connection, [order.c.order], order.c.order, orders)}
         self._released = {row.of for row in select_in(connection, [release.c.of], release.c.of, [*entered, *given])}
@@ -429,25 +422,32 @@ class _Plan:
             and order_id not in self._orders
             and len({tax.tax_bp for tax in what.tax}) == len(what.tax)
             and len(set(ids)) == len(ids)
-            and not any(ticket_id in self._tickets for ticket_id in ids)
+            and self._owned.isdisjoint(ids)
         )
         if not plain:
             return None
         rows = sale_rows(what, order_id, ids, device=self._sender.device)
         self._orders.add(order_id)
-        for sold, ticket_id in zip(what.tickets, ids, strict=True):
-            self._tickets[ticket_id] = LedgerTicket(ticket_id, sold.variant, sold.uses, TicketState.VALID)
+        self._owned.update(ids)
         pending = self._pending
+        for row, ticket_id in zip(rows.tickets, ids, strict=True):
+            told = self._tickets.get(
+                ticket_id
+            )  # by a gate, from its code: then the row is there, and keeps what happened to it since
+            if told is None:
+                pending.tickets.append(row)
+                told = LedgerTicket(ticket_id, row["variant"], row["uses"], TicketState.VALID)
+            else:
+                pending.completed.append({f"b_{name}": row[name] for name in ("ticket", *_OF_A_SALE)})
+            self._tickets[ticket_id] = replace(told, variant=row["variant"], uses=row["uses"])
         pending.orders.append(rows.order)
         pending.lines.extend(rows.lines)
         pending.taxes.extend(rows.taxes)
         pending.payments.append(
             payment_row(what.op, order_id, "charge", rows.order["at"], what.paid, what.total_minor, what.currency)
         )
-        pending.tickets.extend(rows.tickets)
         pending.touched_tickets.extend(ids)
-        self._spent.slots.update(line.slot for line in what.lines if line.slot is not None)
-        self._spent.tickets.update(Kid(row["kid"]) for row in rows.tickets)
+        self._spent.note(what)
         return ACCEPTED
 
     def write(self) -> None:
@@ -464,7 +464,11 @@ class _Plan:
             (refusal, pending.refusals),
         ):
             insert_rows(connection, table, rows)
-        for statement, changes in ((_SAID, pending.said), (_RELEASED, pending.given_back)):
+        for statement, changes in (
+            (_COMPLETED, pending.completed),
+            (_SAID, pending.said),
+            (_RELEASED, pending.given_back),
+        ):
             if changes:
                 connection.execute(statement, changes)
         for name, keys in (("ticket", pending.touched_tickets), ("used", pending.touched_used)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +9,9 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, insert, select, update
 
-from hub.services import certificates, feed, ledger, reckoning
+from hub.services import feed, ledger, reckoning
 from hub.services.devices import KnownDevice
+from hub.services.spent import Spent
 from hub.tables import (
     chain,
     doubt,
@@ -54,13 +54,22 @@ KEPT = "kept: this hub does not know its kind"
 ALREADY_REVERSED = "already_reversed"
 
 
-def apply(connection: Connection, what: Operation | UnknownKind, *, sender: KnownDevice, now: datetime) -> Outcome:
-    """Apply one operation. Raises ValueError or a database error for one that cannot be; the caller rolls back and keeps it."""
+def apply(
+    connection: Connection,
+    what: Operation | UnknownKind,
+    *,
+    sender: KnownDevice,
+    now: datetime,
+    spent: Spent | None = None,
+) -> Outcome:
+    """Apply one operation. Raises ValueError or a database error for one that cannot be; the caller rolls back and keeps it. With `spent`
+    the caller reckons what sales took, later; else it is done here.
+    """
     match what:
         case Incarnation():
             return _incarnation(connection, what, sender, now)
         case Sale():
-            return _sale(connection, what, sender, now)
+            return _sale(connection, what, sender, now, spent)
         case SaleReversed():
             return _reversed(connection, what, sender, now)
         case Owed():
@@ -101,7 +110,7 @@ def _incarnation(connection: Connection, what: Incarnation, sender: KnownDevice,
     return ACCEPTED
 
 
-def _sale(connection: Connection, what: Sale, sender: KnownDevice, now: datetime) -> Outcome:
+def _sale(connection: Connection, what: Sale, sender: KnownDevice, now: datetime, spent: Spent | None) -> Outcome:
     if sender.role is not Role.KIOSK:
         return Status.REJECTED, "not_a_kiosk"
     if sum(line.count * line.unit_minor for line in what.lines) != what.total_minor:
@@ -121,8 +130,10 @@ def _sale(connection: Connection, what: Sale, sender: KnownDevice, now: datetime
     paid = payment_row(what.op, order_id, "charge", rows.order["at"], what.paid, what.total_minor, what.currency)
     connection.execute(insert(payment), paid)
     _tickets(connection, ids, rows.tickets)
-    reckoning.after_sales(connection, (line.slot for line in what.lines), now=now)
-    certificates.count(connection, Counter(parse_kid(sold.kid) for sold in what.tickets), now=now)
+    taken = Spent() if spent is None else spent
+    taken.note(what)
+    if spent is None:
+        taken.reckon(connection, now=now)
     return ACCEPTED
 
 

@@ -7,7 +7,7 @@ savepoint of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,10 +22,12 @@ from hub.services.attention import note_trouble
 from hub.services.bulk import Item
 from hub.services.devices import KnownDevice
 from hub.services.effects import apply
+from hub.services.rows import look_up_by_index
+from hub.services.spent import Spent
 from hub.tables import chain, operation, stamp
 from sync.chain import ZERO_HASH, Segment, verify
 from sync.errors import MessageError, SegmentError, SyncError
-from sync.operation import Admission, Operation, Release, UnknownKind, from_body, op_of
+from sync.operation import Admission, Operation, Release, SaleReversed, UnknownKind, from_body, op_of
 from sync.protocol import Answer, Status
 from tickets.ids import OpId
 
@@ -117,23 +119,54 @@ def _take_all(
 ) -> list[Answer]:
     """Together; or, where the database or one of them objects, one by one, so that it alone is refused."""
 
-    def one(item: Item) -> Answer:
-        return take_one(connection, item, incarnation=incarnation, sender=sender, now=now)
+    def one_of(spent: Spent | None) -> Callable[[Item], Answer]:
+        def one(item: Item) -> Answer:
+            if spent is not None and isinstance(item.what, SaleReversed):
+                spent.reckon(connection, now=now)  # what was sold too much is told, though some of it comes back now
+            return take_one(connection, item, incarnation=incarnation, sender=sender, now=now, spent=spent)
+
+        return one
+
+    def together(spent: Spent) -> list[Answer]:
+        return bulk.take(
+            connection, items, incarnation=incarnation, sender=sender, now=now, one=one_of(spent), spent=spent
+        )
+
+    def each_alone(spent: Spent) -> list[Answer]:
+        return [one_of(spent)(item) for item in items]
 
     if sender.revoked:
-        return [one(item) for item in items]  # nothing of it is applied, and each is told
+        return [one_of(None)(item) for item in items]  # nothing of it is applied, and each is told
+    look_up_by_index(connection)
     kinds = {type(item.what) for item in items}
     if kinds & {Admission, Release}:
         ledger.lock_words(connection, sender.device, gives_back=Release in kinds)
-    try:
-        with connection.begin_nested():
-            return bulk.take(connection, items, incarnation=incarnation, sender=sender, now=now, one=one)
-    except _REFUSALS:
-        return [one(item) for item in items]
+    # Twice: another worker may have been quicker to insert the same ticket from its code, and the second look sees that row.
+    for way in (together, together, each_alone):
+        try:
+            with connection.begin_nested():
+                spent = Spent()
+                answers = way(spent)
+                spent.reckon(connection, now=now)
+                return answers
+        except _REFUSALS:
+            continue
+    # The sum of them is what cannot be: it is refused at the one that makes it so.
+    return [one_of(None)(item) for item in items]
 
 
-def take_one(connection: Connection, item: Item, *, incarnation: int, sender: KnownDevice, now: datetime) -> Answer:
-    """Keep one new operation and apply it. Its effects are all there or not at all, whatever happens in them."""
+def take_one(
+    connection: Connection,
+    item: Item,
+    *,
+    incarnation: int,
+    sender: KnownDevice,
+    now: datetime,
+    spent: Spent | None = None,
+) -> Answer:
+    """Keep one new operation and apply it. Its effects are all there or not at all, whatever happens in them; but what a sale took is
+    noted in `spent`, where one is given, for the caller to reckon.
+    """
     kind, op = "unreadable", item.op
     if item.what is None:
         status, reason = Status.REJECTED, _why_unreadable(item.body)
@@ -146,7 +179,7 @@ def take_one(connection: Connection, item: Item, *, incarnation: int, sender: Kn
         elif sender.revoked:
             status, reason = Status.REJECTED, REVOKED
         else:
-            status, reason = apply_or_refuse(connection, item.what, sender=sender, now=now)
+            status, reason = apply_or_refuse(connection, item.what, sender=sender, now=now, spent=spent)
     connection.execute(
         insert(operation),
         {
@@ -174,7 +207,12 @@ def rejection(incarnation: int, number: int, kind: str, reason: str) -> str:
 
 
 def apply_or_refuse(
-    connection: Connection, what: Operation | UnknownKind, *, sender: KnownDevice, now: datetime
+    connection: Connection,
+    what: Operation | UnknownKind,
+    *,
+    sender: KnownDevice,
+    now: datetime,
+    spent: Spent | None = None,
 ) -> tuple[Status, str]:
     """The answer to one operation; where it cannot be applied, nothing of it is. A row that another transaction was quicker to insert is
     no fault of the operation: it is tried once more, with that row in sight.
@@ -182,7 +220,7 @@ def apply_or_refuse(
     for last in (False, True):
         try:
             with connection.begin_nested():
-                status, reason = apply(connection, what, sender=sender, now=now)
+                status, reason = apply(connection, what, sender=sender, now=now, spent=spent)
                 if status is not Status.REJECTED:
                     return status, reason
                 raise _Refused(reason)

@@ -240,8 +240,12 @@ def test_bulk_and_one_by_one_are_the_same(
     in_bulk, talk = bulk.take, Talk(seed, kiosk, tuple(gates))
     slow: list[int] = []
 
-    def one_by_one(connection: Any, items: Any, *, one: Any, **_: Any) -> list[Answer]:
-        return [one(item) for item in items]
+    def one_by_one(connection: Any, items: Any, *, one: Any, spent: Any, now: Any, **_: Any) -> list[Answer]:
+        answers = []
+        for item in items:
+            answers.append(one(item))
+            spent.reckon(connection, now=now)  # the judge counts after each, as a hub without bulk would
+        return answers
 
     def counted(connection: Any, items: Any, *, one: Any, **rest: Any) -> list[Answer]:
         def note(item: Any) -> Answer:
