@@ -126,7 +126,7 @@ NODE_FEEDS: Mapping[str, _Feed] = {
         ticket.c.ticket,
         _plain(
             ticket,
-            "ticket kid variant uses state not_before expires language short_id slot book part parts",
+            "ticket kid variant uses state not_before expires language short_id slot book part parts withdrawn",
         ),
     ),
     "used": _Feed(

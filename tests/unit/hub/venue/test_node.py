@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from hub import tables
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
-from hub.services import devices, feed
+from hub.services import devices, feed, ledger, withdrawals
 from hub.venue import follow
 from hub.venue.tables import relay_segment
 from sync import cache as cache_file
@@ -40,8 +40,8 @@ def rows(node: HubNode, table: object, *names: str) -> set[tuple[object, ...]]:
 def same_everywhere(venue: Venue) -> None:
     """Hub and node hold the same of everything that devices follow."""
     for table, names in (
-        (tables.ticket, "ticket kid variant uses state not_before expires short_id"),
-        (tables.used, "op ticket passage units window mode gate released device"),
+        (tables.ticket, "ticket kid variant uses state not_before expires short_id withdrawn"),
+        (tables.used, "op ticket passage units window mode epoch gate released device"),
         (tables.selling_key, "kid certificate signature revoked_at"),
         (tables.device, "device role label gate identity revoked_at"),
         (tables.document, "name text"),
@@ -439,6 +439,74 @@ def test_only_the_named_node_rules(node: HubNode, venue: Venue, kiosk: Device, g
     venue.pull()
     with pytest.raises(HubRefused):
         venue.of(gate).claim(gate.claim(sold.ticket), deadline_s=1)
+
+
+def test_what_was_refunded_at_the_hub_is_no_use_left_at_the_node(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device
+) -> None:
+    """A book of three, two of them paid back: the node grants one, and tells its gates' caches why."""
+    kiosk.append(kiosk.sale(uses=3))
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    [sold] = kiosk.sold
+    with venue.hub.write() as connection:
+        withdrawals.withdraw(
+            connection,
+            OpId(b"r" * 16),
+            TicketId(bytes.fromhex(sold.ticket)),
+            withdrawals.Kind.REFUND,
+            units=2,
+            by="office",
+            reason="rain",
+            epoch=None,
+            now=venue.hub.clock.now_utc(),
+        )
+    venue.pull()
+    [told] = [
+        row["withdrawn"]
+        for part in venue.of(gate).changes(None, wait_s=0, rows_max=1000).tables
+        if part.table == "ticket"
+        for row in part.as_mappings()
+    ]
+    assert told == 2
+    assert isinstance(venue.of(gate).claim(gate.claim(sold.ticket), deadline_s=1), Granted)
+    beyond = venue.of(gate_b).claim(gate_b.claim(sold.ticket), deadline_s=1)
+    assert isinstance(beyond, Denied)
+    assert beyond.reason is Reason.EXHAUSTED
+
+
+def test_on_whose_word_a_guest_went_in_is_the_same_at_node_and_hub(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device
+) -> None:
+    """A claim that its gate did not hear in time becomes policy by the gate's own word, whichever of the two gets that first; else both
+    would name another guest of the two as the one too many.
+    """
+    kiosk.append(kiosk.sale(count=2))
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    state_arbiter(venue.hub, epoch=2, node=None)
+    first, second = (gate.claim(sold.ticket, epoch=2) for sold in kiosk.sold)
+    for claim in (first, second):
+        assert isinstance(gate.hub.claim(claim, deadline_s=1), Granted)
+    venue.pull()  # so far both are confirmed, at both
+    for claim, to in ((first, gate.hub), (second, None)):
+        gate.append(gate.admission(claim.ticket, op=claim.op, mode=Mode.POLICY, epoch=1))
+        venue.send(gate, to=to)
+        venue.pull()
+    with venue.hub.write() as connection:  # the hub says again what it knows of the second, which is the claim alone
+        feed.touch(connection, "used", [bytes.fromhex(second.op)])
+    venue.pull()
+    assert rows(venue.node, tables.used, "mode", "epoch") == {(Mode.POLICY, 1)}
+    venue.push()
+    venue.pull()
+    same_everywhere(venue)
+    late = gate_b.admission(first.ticket, mode=Mode.CONFIRMED, epoch=2)
+    for at in (venue.hub, venue.node):
+        with at.write() as connection:
+            ledger.admit(connection, late, device=gate_b.identity.device, now=at.clock.now_utc())
+            assert [item.op.hex() for item in ledger.all_conflicts(connection)] == [first.op]
 
 
 def test_leases_are_the_hubs_and_come_through_the_node(venue: Venue, kiosk: Device) -> None:
