@@ -19,6 +19,9 @@ from sync.protocol import Cursor
 
 UPSTREAM = "upstream_cursor"
 EPOCHS = "upstream_epochs"
+LEDGER, AFTER = "ledger_feed", "ledger_after"
+"""The epoch of this node's own feed in which its ledger is known to be whole; after a restore that is another one, and `ledger_after` is
+that one and the hub's epoch that was the newest when the node had heard all."""
 MARKS_MAX = 20_000
 _CHUNK = 500
 
@@ -101,6 +104,32 @@ def _oldest_claim(connection: Connection) -> int | None:
         if first is not None:
             found.append(int(first))
     return min(found, default=None)
+
+
+def vouch_first(connection: Connection, *, put_back: bool) -> None:
+    """For a database that says nothing of its ledger yet: it is whole, unless it was just found to be an older copy."""
+    if connection.scalar(select(meta.c.value).where(meta.c.key == LEDGER)) is None:
+        _put(connection, LEDGER, "" if put_back else feed.epoch(connection))
+
+
+def vouches(connection: Connection) -> bool:
+    """Whether all that was granted here is here. A restore begins another feed (hub.services.restore), whichever way it was noticed."""
+    return connection.scalar(select(meta.c.value).where(meta.c.key == LEDGER)) == feed.epoch(connection)
+
+
+def vouch_after(connection: Connection, epoch: int) -> bool:
+    """Everything of the hub was heard, its newest arbiter's `epoch` with it. True where that was signed since this database was put back:
+    the first one that is heard may be from before, so it takes a later one.
+    """
+    here = feed.epoch(connection)
+    held = (connection.scalar(select(meta.c.value).where(meta.c.key == AFTER)) or "").split()
+    if held[:1] != [here]:
+        _put(connection, AFTER, f"{here} {epoch}")
+        return False
+    if epoch > int(held[1]):
+        _put(connection, LEDGER, here)
+        return True
+    return False
 
 
 def _forget_old(connection: Connection) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from hub import tables
+from hub import tables, witness
+from hub.database import open_database
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
 from hub.services import devices, feed, ledger, withdrawals
 from hub.venue import follow
+from hub.venue.errors import NotTheArbiter
+from hub.venue.node import VenueNode
 from hub.venue.tables import relay_segment
 from sync import cache as cache_file
 from sync import tls
@@ -441,6 +446,60 @@ def test_only_the_named_node_rules(node: HubNode, venue: Venue, kiosk: Device, g
         venue.of(gate).claim(gate.claim(sold.ticket), deadline_s=1)
 
 
+def test_a_node_that_was_put_back_confirms_nothing_until_the_hub_names_a_new_epoch(
+    node: HubNode, venue: Venue, kiosk: Device, gate: Device, gate_b: Device, tmp_path: Path, clock: FixedClock
+) -> None:
+    """It granted a ticket after its backup; in the same epoch it would grant that again. The statement that names it may itself be one that
+    the backup lacks, and says nothing of when it was made: only one after it does.
+    """
+    key, url = tmp_path / "venue", f"sqlite:///{tmp_path / 'V1.db'}"
+    kiosk.append(kiosk.sale())
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    witness.watch(venue.node, key)
+    with sqlite3.connect(tmp_path / "V1.db") as live, sqlite3.connect(tmp_path / "old.db") as old:
+        live.backup(old)
+    state_arbiter(node, epoch=2, node=venue.node.identity.device)
+    venue.pull()
+    [sold] = kiosk.sold
+    assert isinstance(venue.of(gate).claim(gate.claim(sold.ticket, epoch=2), deadline_s=1), Granted)
+    witness.keep(venue.node)
+    venue.node.engine.dispose()
+
+    def opened() -> Venue:
+        was = venue.node
+        made = VenueNode(
+            open_database(url), was.identity, was.key, upstream=venue.line, clock=clock, random_bytes=seeded(79)
+        )
+        witness.watch(made, key)
+        return Venue(node, made, venue.line)
+
+    for leftover in tmp_path.glob("V1.db*"):
+        leftover.unlink()
+    shutil.copy(tmp_path / "old.db", tmp_path / "V1.db")
+    again = opened()
+    for _start in range(2):  # and it knows that after it was started once more
+        assert again.node.put_back
+        for _pull in range(2):
+            again.pull()
+            assert not again.node.reign().rules
+            with pytest.raises(HubRefused) as refused:
+                again.of(gate_b).claim(gate_b.claim(sold.ticket, epoch=2), deadline_s=1)
+            assert refused.value.error == "epoch"
+            with pytest.raises(NotTheArbiter):
+                again.node.claim_soon(gate_b.claim(sold.ticket, epoch=2), sender=gate_b.known).result(5)
+        again.node.close_desk()
+        again.node.engine.dispose()
+        again = opened()
+    state_arbiter(node, epoch=3, node=again.node.identity.device)
+    again.pull()
+    assert again.node.reign().rules
+    assert isinstance(again.of(gate_b).claim(gate_b.claim(sold.ticket, epoch=3), deadline_s=1), Granted)
+    again.node.engine.dispose()
+    assert not opened().node.put_back
+
+
 def test_what_was_refunded_at_the_hub_is_no_use_left_at_the_node(
     venue: Venue, kiosk: Device, gate: Device, gate_b: Device
 ) -> None:
@@ -566,8 +625,6 @@ def test_what_a_node_had_of_a_device_before_it_was_shut_out_stays_good(
 
 def test_a_stuck_chain_holds_up_no_other(venue: Venue, kiosk: Device, gate: Device) -> None:
     """The hub holds another history of the kiosk: that is told, the kiosk learns it at the node, and the gate's work goes on."""
-    import shutil
-
     copy = kiosk.state.path.parent / "copied"
     shutil.copytree(kiosk.state.path, copy)
     from sync.journal import open_journal
