@@ -370,7 +370,7 @@ class VenueNode(HubNode):
             waiting = relay.waiting(connection)
         done = 0
         for item in waiting:
-            where = (item.segment.device, item.segment.incarnation)
+            where = (item.device, item.incarnation)
             stuck = self._stuck.get(where)
             if stuck is not None and self.clock.monotonic_s() < stuck[1]:
                 continue
@@ -378,17 +378,19 @@ class VenueNode(HubNode):
         return done
 
     def _push_one(self, hub: Upstream, item: relay.Waiting, where: tuple[DeviceId, int]) -> int:
+        with self.read() as connection:
+            segment = relay.load(connection, item)
         try:
-            answers = hub.relay(item.segment, received_at=item.received_at)
+            answers = hub.relay(segment, received_at=item.received_at)
         except HubRefused as refused:
-            earlier = self._refused(item.segment, where, refused)
+            earlier = self._refused(segment, where, refused)
             return 0 if earlier is None else self._push_one(hub, earlier, where)
-        if len(answers) != len(item.segment.bodies):
-            raise HubUnreachable(f"{len(answers)} answers to {len(item.segment.bodies)} operations")
+        if len(answers) != len(segment.bodies):
+            raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         self.hub_heard_at, self.hub_there = self.clock.now_utc(), True
         self._stuck.pop(where, None)
         with self.write() as connection:  # devices wait for the news
-            relay.answered(connection, item.segment, answers, now=self.clock.now_utc())
+            relay.answered(connection, segment, answers, now=self.clock.now_utc())
         return len(answers)
 
     def _refused(self, segment: Segment, where: tuple[DeviceId, int], refused: HubRefused) -> relay.Waiting | None:
@@ -396,8 +398,7 @@ class VenueNode(HubNode):
         if refused.error == ChainGap.error and refused.known_seq is not None and refused.known_seq + 1 < segment.first:
             with self.write() as connection:
                 if relay.go_back(connection, segment.device, segment.incarnation, known_seq=refused.known_seq):
-                    waiting = relay.waiting(connection)
-                    return next((item for item in waiting if item.segment.device == segment.device), None)
+                    return relay.first_waiting(connection, segment.device, segment.incarnation)
             self._gaps[where] = refused.known_seq  # the device still has it, and is asked for it when it comes next
         first_time = where not in self._stuck
         self._stuck[where] = (refused.error, self.clock.monotonic_s() + STUCK_S)
@@ -436,6 +437,14 @@ class VenueNode(HubNode):
             asked = select(tables.unreported.c.device).where(tables.unreported.c.device == device)
             if connection.execute(asked).first() is None:
                 connection.execute(insert(tables.unreported), {"device": device})
+
+    def bring_forward(self) -> None:
+        """Tell again of what was granted here long ago and that no gate has uploaded (hub.venue.standing)."""
+        with self.read() as connection:
+            keys = standing.far_back(connection)
+        if keys:
+            with self.write() as connection:
+                feed.touch(connection, "used", keys)
 
     def waiting(self) -> int:
         """How many operations are here that the hub has not answered."""

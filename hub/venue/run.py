@@ -140,6 +140,7 @@ class Errands:
                 elif clock.monotonic_s() > told_s + TELEMETRY_S:
                     if own is not None:
                         own.step()
+                    self._node.bring_forward()
                     self._node.push_telemetry(hub)
                     sequence += 1
                     hub.telemetry(self._report(sequence))

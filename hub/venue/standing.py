@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, delete, func, insert, select
 
 from hub.services import feed
-from hub.tables import change, claim_answer, meta, operation
+from hub.tables import change, claim_answer, meta, operation, used
 from hub.venue.tables import relay_mark, relay_segment
 from sync.protocol import Cursor
 
@@ -24,6 +24,8 @@ LEDGER, AFTER = "ledger_feed", "ledger_after"
 that one and the hub's epoch that was the newest when the node had heard all."""
 MARKS_MAX = 20_000
 _CHUNK = 500
+CLAIM_BEHIND_MAX = 2_000
+"""Changes that a device which comes from the hub reads at most for a claim that nobody has uploaded."""
 
 
 def cursor(connection: Connection) -> str | None:
@@ -90,20 +92,36 @@ def start_for(connection: Connection, seen: str) -> int:
     return max(0, min([start, *later, *([own - 1] if own is not None else [])]))
 
 
-def _oldest_claim(connection: Connection) -> int | None:
-    """The first change of a use that was granted here and that its gate has not uploaded."""
+def _own_claims(connection: Connection) -> dict[str, int]:
+    """Uses that were granted here and that their gates have not uploaded, and where each stands in this feed: at its latest change."""
     ops = connection.scalars(
-        select(claim_answer.c.op).where(~select(operation.c.op).where(operation.c.op == claim_answer.c.op).exists())
+        select(claim_answer.c.op)
+        .join(used, used.c.op == claim_answer.c.op)  # denied ones are no news
+        .where(~select(operation.c.op).where(operation.c.op == claim_answer.c.op).exists())
     ).all()
-    found: list[int] = []
+    found: dict[str, int] = {}
     for start in range(0, len(ops), _CHUNK):
         keys = [bytes(op).hex() for op in ops[start : start + _CHUNK]]
-        first = connection.scalar(
-            select(func.min(change.c.seq)).where(change.c.table == "used", change.c.key.in_(keys))
+        latest = (
+            select(change.c.key, func.max(change.c.seq))
+            .where(change.c.table == "used", change.c.key.in_(keys))
+            .group_by(change.c.key)
         )
-        if first is not None:
-            found.append(int(first))
-    return min(found, default=None)
+        found |= {key: int(seq) for key, seq in connection.execute(latest)}
+    return found
+
+
+def _oldest_claim(connection: Connection) -> int | None:
+    """The place of the first of them: whoever comes from the hub lacks it."""
+    return min(_own_claims(connection).values(), default=None)
+
+
+def far_back(connection: Connection) -> list[str]:
+    """Those of them that are to be told of again (`feed.touch`): a gate that died with a claim of its own would else make every device
+    that comes from the hub read everything since.
+    """
+    edge = feed.position(connection) - CLAIM_BEHIND_MAX
+    return sorted(key for key, seq in _own_claims(connection).items() if seq < edge)
 
 
 def vouch_first(connection: Connection, *, put_back: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hub.database import open_database
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
 from hub.services import devices, feed, ledger, withdrawals
-from hub.venue import follow
+from hub.venue import follow, relay, standing
 from hub.venue.errors import NotTheArbiter
 from hub.venue.node import VenueNode
 from hub.venue.tables import relay_segment
@@ -500,6 +501,45 @@ def test_a_node_that_was_put_back_confirms_nothing_until_the_hub_names_a_new_epo
     assert not opened().node.put_back
 
 
+def test_a_gate_that_died_with_a_claim_holds_no_device_far_back(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim is told again, so that who comes from the hub is sent that and not everything since; and it is not lost."""
+    monkeypatch.setattr(standing, "CLAIM_BEHIND_MAX", 10)
+    kiosk.append(kiosk.sale(count=20), kiosk.sale(count=20))
+    venue.send(kiosk, to=kiosk.hub)
+    venue.pull()
+    dead = gate_b.claim(kiosk.sold[0].ticket)
+    assert isinstance(venue.of(gate_b).claim(dead, deadline_s=1), Granted)
+    kiosk.append(kiosk.sale(count=20), kiosk.sale(count=20))
+    venue.send(kiosk, to=kiosk.hub)
+    venue.pull()
+    seen = gate.hub.changes(None, wait_s=0, rows_max=1000).cursor
+    for _again in range(2):
+        venue.node.bring_forward()
+        page = venue.node.changes(None, rows_max=1000, scope="gate", sender=gate.known, seen=seen)
+        told = [(part.table, row[0]) for part in page.tables for row in part.rows]
+        assert told == [("used", dead.op)]
+
+
+def test_a_chain_goes_back_within_its_own_incarnation(venue: Venue, kiosk: Device) -> None:
+    """And what waits is listed without its operations: a venue has hundreds of chains."""
+    for _number in range(2):
+        kiosk.append(kiosk.sale())
+        venue.send(kiosk)
+    device = kiosk.identity.device
+    with venue.node.write() as connection:
+        [item] = relay.waiting(connection)
+        segment = relay.load(connection, item)
+        assert (segment.device, segment.first, len(segment.bodies)) == (device, item.first, segment.last)
+        relay.keep(connection, replace(segment, incarnation=2), position=0, now=venue.node.clock.now_utc())
+        for incarnation in (1, 2):
+            found = relay.first_waiting(connection, device, incarnation)
+            assert found is not None
+            assert (found.incarnation, found.first) == (incarnation, 1)
+        assert relay.first_waiting(connection, device, 3) is None
+
+
 def test_what_was_refunded_at_the_hub_is_no_use_left_at_the_node(
     venue: Venue, kiosk: Device, gate: Device, gate_b: Device
 ) -> None:
@@ -664,8 +704,6 @@ def test_telemetry_comes_through(venue: Venue, kiosk: Device, clock: FixedClock)
 def test_a_segment_is_kept_for_the_hub_in_the_transaction_that_applied_it(
     venue: Venue, kiosk: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hub.venue import relay
-
     kiosk.append(kiosk.sale())
 
     def broken(*_: object, **__: object) -> None:
