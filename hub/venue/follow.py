@@ -21,12 +21,25 @@ from hub.tables import device, document, order, revised_answer, selling_key, slo
 from hub.venue.tables import relay_segment
 from sync import arbiter, certificate
 from sync.errors import MessageError
+from sync.operation import Mode
 from sync.protocol import ENROLLED_CONTEXT, Enrolled, Page, TableRows
 from tickets.catalogue import CatalogueError, parse
 from tickets.life_cycle import TicketState
 
 _CHUNK = 500
-_RENEWED = ("variant", "uses", "not_before", "expires", "language", "short_id", "slot", "book", "part", "parts")
+_RENEWED = (
+    "variant",
+    "uses",
+    "not_before",
+    "expires",
+    "language",
+    "short_id",
+    "slot",
+    "book",
+    "part",
+    "parts",
+    "withdrawn",
+)
 
 
 def take(connection: Connection, page: Page, *, hub_key: bytes) -> list[str]:
@@ -179,7 +192,7 @@ def _tickets(connection: Connection, part: TableRows) -> None:
     known = _known(connection, ticket.c.ticket, [ticket.c.state, ticket.c.order], list(rows))
     fresh = []
     for ticket_id, row in rows.items():
-        values = {name: row[name] for name in _RENEWED} | {
+        values = {name: row[name] for name in _RENEWED if name in row} | {
             "kid": bytes.fromhex(row["kid"]),
             "state": TicketState(row["state"]).value,
             "withdrawn": int(row.get("withdrawn", 0)),  # a hub of the version before says nothing of it
@@ -210,16 +223,21 @@ def _not_up(connection: Connection, order_id: bytes | None) -> bool:
 
 def _used(connection: Connection, part: TableRows) -> None:
     rows = {bytes.fromhex(row["op"]): row for row in part.as_mappings()}
-    known = _known(connection, used.c.op, [used.c.released, used.c.attention], list(rows))
+    known = _known(connection, used.c.op, [used.c.released, used.c.attention, used.c.mode, used.c.epoch], list(rows))
     fresh = []
     arrivals: dict[bytes, int] = {}
     for op, row in rows.items():
         held = known.get(op)
         if held is not None:
-            released = max(int(held.released), int(row["released"]))
-            attention = held.attention or row["attention"]
-            if (released, attention) != (held.released, held.attention):
-                connection.execute(update(used).where(used.c.op == op).values(released=released, attention=attention))
+            mode, epoch = _on_whose_word((held.mode, held.epoch), (str(row["mode"]), row["epoch"]))
+            values = {
+                "released": max(int(held.released), int(row["released"])),
+                "attention": held.attention or row["attention"],
+                "mode": mode,
+                "epoch": epoch,
+            }
+            if tuple(values.values()) != (held.released, held.attention, held.mode, held.epoch):
+                connection.execute(update(used).where(used.c.op == op).values(values))
             continue
         fresh.append(
             {
@@ -238,6 +256,16 @@ def _used(connection: Connection, part: TableRows) -> None:
         connection.execute(insert(used), fresh)
     gone = _remove(connection, used, used.c.op, part.deletes)
     feed.touch(connection, "used", [*rows, *gone])
+
+
+def _on_whose_word(here: tuple[str, int | None], there: tuple[str, int | None]) -> tuple[str, int | None]:
+    """(mode, epoch) of a use that both know. A claim makes it confirmed, and only its gate's own admission can turn that into policy, once
+    and for good: so whoever has policy has had the admission, and of two that agree the later reign answered last.
+    """
+    if here[0] != there[0]:
+        return here if here[0] == Mode.POLICY else there
+    known = [epoch for epoch in (here[1], there[1]) if epoch is not None]
+    return here[0], max(known, default=None)
 
 
 def _last_arrivals(connection: Connection, tickets: Iterable[bytes]) -> dict[bytes, int]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from hub import tables
 from hub.errors import ChainFork, ChainGap, CursorGone, NotAllowed, Unreported
 from hub.node import HubNode
-from hub.services import attention, feed, uploads
+from hub.services import attention, feed, reign, restore, uploads
 from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
 from hub.services.reign import Reign
@@ -91,6 +91,8 @@ class VenueNode(HubNode):
     ) -> None:
         self.shut_out = False
         """The hub has shut this node out: it rules no more. What it holds still goes to the hub."""
+        self.put_back = False
+        """This database was put back: what it granted since is unknown to it. It confirms nothing until the hub names it in a new epoch."""
         super().__init__(
             engine, key, clock=clock, random_bytes=random_bytes, device=identity.device, hub_key=identity.hub_key
         )
@@ -109,6 +111,21 @@ class VenueNode(HubNode):
         self._gaps: dict[tuple[DeviceId, int], int] = {}
         self._told: dict[bytes, str] = {}
         self._upstream_lock = threading.Lock()
+        with self.write() as connection:
+            standing.vouch_first(connection, put_back=self.restored is not None)
+        self._look_at_ledger()
+
+    def begin(self, seen: restore.Witness | None) -> None:
+        super().begin(seen)
+        self._look_at_ledger()
+
+    def begin_again(self, why: str) -> None:
+        super().begin_again(why)
+        self._look_at_ledger()
+
+    def _look_at_ledger(self) -> None:
+        with self.read() as connection:
+            self.put_back = not standing.vouches(connection)
 
     # what devices call
 
@@ -217,14 +234,18 @@ class VenueNode(HubNode):
         raise NotAllowed("ask the hub")
 
     def claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
-        """As the hub's, under the statement that names this node; a node that was shut out answers none."""
+        """As the hub's, under the statement that names this node; one that was shut out, or whose database was put back, answers none."""
         if self.shut_out:
             return [NotTheArbiter("this node is not the venue's arbiter any more") for _ in asked]
+        if self.put_back:
+            return [
+                NotTheArbiter("this node's database was put back; the hub must name it in a new epoch") for _ in asked
+            ]
         return super().claims(asked)
 
     def reign(self) -> Reign:
         found = super().reign()
-        return replace(found, rules=found.rules and not self.shut_out)
+        return replace(found, rules=found.rules and not (self.shut_out or self.put_back))
 
     def hand_over(
         self,
@@ -310,17 +331,28 @@ class VenueNode(HubNode):
             return Pulled(0, more=True)
         self.hub_heard_at, self.hub_there = self.clock.now_utc(), True
         if page.cursor == before and not page.tables:
+            if self.put_back and not page.more:
+                self._heard_all()
             return Pulled(0, more=page.more)
         with self.write() as connection:
             left_out = follow.take(connection, page, hub_key=self.public)
             restored = standing.move(connection, page.cursor)
             if restored:
                 relay.ask_all_again(connection)
+        if self.put_back and not page.more:
+            self._heard_all()
         self._after(page)
         if restored:
             self.to_relay.set()
         rows = sum(len(part.rows) + len(part.deletes) for part in page.tables)
         return Pulled(rows, page.more, tuple(left_out), restored)
+
+    def _heard_all(self) -> None:
+        """This node has all that the hub said up to now, and so the newest statement: the next epoch after it is one made knowingly."""
+        with self.write() as connection:
+            epoch = reign.present(connection, me=self.device, hub_key=self.hub_key).epoch
+            self.put_back = not standing.vouch_after(connection, epoch)
+        log.warning("put_back", rules_again=not self.put_back, epoch=epoch)
 
     def _after(self, page: Page) -> None:
         """What is kept beside the tables: who was shut out holds at once, and the hub's TLS keys go where its lines find them."""
@@ -338,7 +370,7 @@ class VenueNode(HubNode):
             waiting = relay.waiting(connection)
         done = 0
         for item in waiting:
-            where = (item.segment.device, item.segment.incarnation)
+            where = (item.device, item.incarnation)
             stuck = self._stuck.get(where)
             if stuck is not None and self.clock.monotonic_s() < stuck[1]:
                 continue
@@ -346,17 +378,19 @@ class VenueNode(HubNode):
         return done
 
     def _push_one(self, hub: Upstream, item: relay.Waiting, where: tuple[DeviceId, int]) -> int:
+        with self.read() as connection:
+            segment = relay.load(connection, item)
         try:
-            answers = hub.relay(item.segment, received_at=item.received_at)
+            answers = hub.relay(segment, received_at=item.received_at)
         except HubRefused as refused:
-            earlier = self._refused(item.segment, where, refused)
+            earlier = self._refused(segment, where, refused)
             return 0 if earlier is None else self._push_one(hub, earlier, where)
-        if len(answers) != len(item.segment.bodies):
-            raise HubUnreachable(f"{len(answers)} answers to {len(item.segment.bodies)} operations")
+        if len(answers) != len(segment.bodies):
+            raise HubUnreachable(f"{len(answers)} answers to {len(segment.bodies)} operations")
         self.hub_heard_at, self.hub_there = self.clock.now_utc(), True
         self._stuck.pop(where, None)
         with self.write() as connection:  # devices wait for the news
-            relay.answered(connection, item.segment, answers, now=self.clock.now_utc())
+            relay.answered(connection, segment, answers, now=self.clock.now_utc())
         return len(answers)
 
     def _refused(self, segment: Segment, where: tuple[DeviceId, int], refused: HubRefused) -> relay.Waiting | None:
@@ -364,8 +398,7 @@ class VenueNode(HubNode):
         if refused.error == ChainGap.error and refused.known_seq is not None and refused.known_seq + 1 < segment.first:
             with self.write() as connection:
                 if relay.go_back(connection, segment.device, segment.incarnation, known_seq=refused.known_seq):
-                    waiting = relay.waiting(connection)
-                    return next((item for item in waiting if item.segment.device == segment.device), None)
+                    return relay.first_waiting(connection, segment.device, segment.incarnation)
             self._gaps[where] = refused.known_seq  # the device still has it, and is asked for it when it comes next
         first_time = where not in self._stuck
         self._stuck[where] = (refused.error, self.clock.monotonic_s() + STUCK_S)
@@ -404,6 +437,14 @@ class VenueNode(HubNode):
             asked = select(tables.unreported.c.device).where(tables.unreported.c.device == device)
             if connection.execute(asked).first() is None:
                 connection.execute(insert(tables.unreported), {"device": device})
+
+    def bring_forward(self) -> None:
+        """Tell again of what was granted here long ago and that no gate has uploaded (hub.venue.standing)."""
+        with self.read() as connection:
+            keys = standing.far_back(connection)
+        if keys:
+            with self.write() as connection:
+                feed.touch(connection, "used", keys)
 
     def waiting(self) -> int:
         """How many operations are here that the hub has not answered."""

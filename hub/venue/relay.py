@@ -22,13 +22,18 @@ from sync.protocol import Acknowledged, Answer, Head, Status
 from tickets.ids import DeviceId, OpId
 
 ANSWERS_MAX = 500
+_PLACE = (relay_segment.c.device, relay_segment.c.incarnation, relay_segment.c.first, relay_segment.c.received_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The oldest segment of a chain that the hub has not answered."""
+    """The oldest segment of a chain that the hub has not answered, or another one of it. `load` gives it whole: with its operations it is up
+    to half a megabyte, and a venue has hundreds of chains.
+    """
 
-    segment: Segment
+    device: DeviceId
+    incarnation: int
+    first: int
     received_at: datetime
 
 
@@ -78,7 +83,7 @@ def waiting(connection: Connection) -> list[Waiting]:
         .subquery()
     )
     rows = connection.execute(
-        select(relay_segment)
+        select(*_PLACE)
         .join(
             firsts,
             (firsts.c.device == relay_segment.c.device)
@@ -87,7 +92,31 @@ def waiting(connection: Connection) -> list[Waiting]:
         )
         .order_by(relay_segment.c.received_at)
     ).all()
-    return [Waiting(_segment(connection, row), datetime.fromisoformat(row.received_at)) for row in rows]
+    return [_waiting(row) for row in rows]
+
+
+def first_waiting(connection: Connection, device: DeviceId, incarnation: int) -> Waiting | None:
+    """The first segment of this very chain that the hub has not answered."""
+    mine = (relay_segment.c.device == device, relay_segment.c.incarnation == incarnation)
+    query = select(*_PLACE).where(*mine, relay_segment.c.relayed_at.is_(None)).order_by(relay_segment.c.first)
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else _waiting(row)
+
+
+def load(connection: Connection, place: Waiting) -> Segment:
+    """The segment that waits there, to the letter."""
+    row = connection.execute(
+        select(relay_segment).where(
+            relay_segment.c.device == place.device,
+            relay_segment.c.incarnation == place.incarnation,
+            relay_segment.c.first == place.first,
+        )
+    ).one()
+    return _segment(connection, row)
+
+
+def _waiting(row: Any) -> Waiting:
+    return Waiting(DeviceId(row.device), row.incarnation, row.first, datetime.fromisoformat(row.received_at))
 
 
 def count_waiting(connection: Connection) -> int:

@@ -140,6 +140,7 @@ class Errands:
                 elif clock.monotonic_s() > told_s + TELEMETRY_S:
                     if own is not None:
                         own.step()
+                    self._node.bring_forward()
                     self._node.push_telemetry(hub)
                     sequence += 1
                     hub.telemetry(self._report(sequence))
@@ -160,8 +161,13 @@ class Errands:
     def _report(self, sequence: int) -> Telemetry:
         """How this node is, and the pin of its TLS key: from here the hub knows what the arbiter's statement has to name."""
         now, pin = self._node.clock.now_utc(), self._node.tls_pin
-        facts = {"tls": None if pin is None else pin.hex(), "shut_out": self._node.shut_out}
-        part = {"part": "venue", "state": "ok", "at": now.isoformat(), "stops": "", "facts": facts}
+        facts = {
+            "tls": None if pin is None else pin.hex(),
+            "shut_out": self._node.shut_out,
+            "put_back": self._node.put_back,
+        }
+        state, stops = ("error", "claims") if self._node.put_back else ("ok", "")
+        part = {"part": "venue", "state": state, "at": now.isoformat(), "stops": stops, "facts": facts}
         return Telemetry(now, SOFTWARE, unsent=self._node.waiting(), parts=(part,), sequence=sequence)
 
     def _look_at_pins(self, error: Exception, hub: HttpUpstream) -> None:

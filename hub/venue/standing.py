@@ -13,14 +13,19 @@ from dataclasses import replace
 from sqlalchemy import Connection, delete, func, insert, select
 
 from hub.services import feed
-from hub.tables import change, claim_answer, meta, operation
+from hub.tables import change, claim_answer, meta, operation, used
 from hub.venue.tables import relay_mark, relay_segment
 from sync.protocol import Cursor
 
 UPSTREAM = "upstream_cursor"
 EPOCHS = "upstream_epochs"
+LEDGER, AFTER = "ledger_feed", "ledger_after"
+"""The epoch of this node's own feed in which its ledger is known to be whole; after a restore that is another one, and `ledger_after` is
+that one and the hub's epoch that was the newest when the node had heard all."""
 MARKS_MAX = 20_000
 _CHUNK = 500
+CLAIM_BEHIND_MAX = 2_000
+"""Changes that a device which comes from the hub reads at most for a claim that nobody has uploaded."""
 
 
 def cursor(connection: Connection) -> str | None:
@@ -87,20 +92,62 @@ def start_for(connection: Connection, seen: str) -> int:
     return max(0, min([start, *later, *([own - 1] if own is not None else [])]))
 
 
-def _oldest_claim(connection: Connection) -> int | None:
-    """The first change of a use that was granted here and that its gate has not uploaded."""
+def _own_claims(connection: Connection) -> dict[str, int]:
+    """Uses that were granted here and that their gates have not uploaded, and where each stands in this feed: at its latest change."""
     ops = connection.scalars(
-        select(claim_answer.c.op).where(~select(operation.c.op).where(operation.c.op == claim_answer.c.op).exists())
+        select(claim_answer.c.op)
+        .join(used, used.c.op == claim_answer.c.op)  # denied ones are no news
+        .where(~select(operation.c.op).where(operation.c.op == claim_answer.c.op).exists())
     ).all()
-    found: list[int] = []
+    found: dict[str, int] = {}
     for start in range(0, len(ops), _CHUNK):
         keys = [bytes(op).hex() for op in ops[start : start + _CHUNK]]
-        first = connection.scalar(
-            select(func.min(change.c.seq)).where(change.c.table == "used", change.c.key.in_(keys))
+        latest = (
+            select(change.c.key, func.max(change.c.seq))
+            .where(change.c.table == "used", change.c.key.in_(keys))
+            .group_by(change.c.key)
         )
-        if first is not None:
-            found.append(int(first))
-    return min(found, default=None)
+        found |= {key: int(seq) for key, seq in connection.execute(latest)}
+    return found
+
+
+def _oldest_claim(connection: Connection) -> int | None:
+    """The place of the first of them: whoever comes from the hub lacks it."""
+    return min(_own_claims(connection).values(), default=None)
+
+
+def far_back(connection: Connection) -> list[str]:
+    """Those of them that are to be told of again (`feed.touch`): a gate that died with a claim of its own would else make every device
+    that comes from the hub read everything since.
+    """
+    edge = feed.position(connection) - CLAIM_BEHIND_MAX
+    return sorted(key for key, seq in _own_claims(connection).items() if seq < edge)
+
+
+def vouch_first(connection: Connection, *, put_back: bool) -> None:
+    """For a database that says nothing of its ledger yet: it is whole, unless it was just found to be an older copy."""
+    if connection.scalar(select(meta.c.value).where(meta.c.key == LEDGER)) is None:
+        _put(connection, LEDGER, "" if put_back else feed.epoch(connection))
+
+
+def vouches(connection: Connection) -> bool:
+    """Whether all that was granted here is here. A restore begins another feed (hub.services.restore), whichever way it was noticed."""
+    return connection.scalar(select(meta.c.value).where(meta.c.key == LEDGER)) == feed.epoch(connection)
+
+
+def vouch_after(connection: Connection, epoch: int) -> bool:
+    """Everything of the hub was heard, its newest arbiter's `epoch` with it. True where that was signed since this database was put back:
+    the first one that is heard may be from before, so it takes a later one.
+    """
+    here = feed.epoch(connection)
+    held = (connection.scalar(select(meta.c.value).where(meta.c.key == AFTER)) or "").split()
+    if held[:1] != [here]:
+        _put(connection, AFTER, f"{here} {epoch}")
+        return False
+    if epoch > int(held[1]):
+        _put(connection, LEDGER, here)
+        return True
+    return False
 
 
 def _forget_old(connection: Connection) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from hub import tables
+from hub import tables, witness
+from hub.database import open_database
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
-from hub.services import devices, feed, withdrawals
-from hub.venue import follow
+from hub.services import devices, feed, ledger, withdrawals
+from hub.venue import follow, relay, standing
+from hub.venue.errors import NotTheArbiter
+from hub.venue.node import VenueNode
 from hub.venue.tables import relay_segment
 from sync import cache as cache_file
 from sync import tls
@@ -40,8 +46,8 @@ def rows(node: HubNode, table: object, *names: str) -> set[tuple[object, ...]]:
 def same_everywhere(venue: Venue) -> None:
     """Hub and node hold the same of everything that devices follow."""
     for table, names in (
-        (tables.ticket, "ticket kid variant uses state not_before expires short_id"),
-        (tables.used, "op ticket passage units window mode gate released device"),
+        (tables.ticket, "ticket kid variant uses state not_before expires short_id withdrawn"),
+        (tables.used, "op ticket passage units window mode epoch gate released device"),
         (tables.selling_key, "kid certificate signature revoked_at"),
         (tables.device, "device role label gate identity revoked_at"),
         (tables.document, "name text"),
@@ -476,6 +482,167 @@ def test_only_the_named_node_rules(node: HubNode, venue: Venue, kiosk: Device, g
         venue.of(gate).claim(gate.claim(sold.ticket), deadline_s=1)
 
 
+def test_a_node_that_was_put_back_confirms_nothing_until_the_hub_names_a_new_epoch(
+    node: HubNode, venue: Venue, kiosk: Device, gate: Device, gate_b: Device, tmp_path: Path, clock: FixedClock
+) -> None:
+    """It granted a ticket after its backup; in the same epoch it would grant that again. The statement that names it may itself be one that
+    the backup lacks, and says nothing of when it was made: only one after it does.
+    """
+    key, url = tmp_path / "venue", f"sqlite:///{tmp_path / 'V1.db'}"
+    kiosk.append(kiosk.sale())
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    witness.watch(venue.node, key)
+    with sqlite3.connect(tmp_path / "V1.db") as live, sqlite3.connect(tmp_path / "old.db") as old:
+        live.backup(old)
+    state_arbiter(node, epoch=2, node=venue.node.identity.device)
+    venue.pull()
+    [sold] = kiosk.sold
+    assert isinstance(venue.of(gate).claim(gate.claim(sold.ticket, epoch=2), deadline_s=1), Granted)
+    witness.keep(venue.node)
+    venue.node.engine.dispose()
+
+    def opened() -> Venue:
+        was = venue.node
+        made = VenueNode(
+            open_database(url), was.identity, was.key, upstream=venue.line, clock=clock, random_bytes=seeded(79)
+        )
+        witness.watch(made, key)
+        return Venue(node, made, venue.line)
+
+    for leftover in tmp_path.glob("V1.db*"):
+        leftover.unlink()
+    shutil.copy(tmp_path / "old.db", tmp_path / "V1.db")
+    again = opened()
+    for _start in range(2):  # and it knows that after it was started once more
+        assert again.node.put_back
+        for _pull in range(2):
+            again.pull()
+            assert not again.node.reign().rules
+            with pytest.raises(HubRefused) as refused:
+                again.of(gate_b).claim(gate_b.claim(sold.ticket, epoch=2), deadline_s=1)
+            assert refused.value.error == "epoch"
+            with pytest.raises(NotTheArbiter):
+                again.node.claim_soon(gate_b.claim(sold.ticket, epoch=2), sender=gate_b.known).result(5)
+        again.node.close_desk()
+        again.node.engine.dispose()
+        again = opened()
+    state_arbiter(node, epoch=3, node=again.node.identity.device)
+    again.pull()
+    assert again.node.reign().rules
+    assert isinstance(again.of(gate_b).claim(gate_b.claim(sold.ticket, epoch=3), deadline_s=1), Granted)
+    again.node.engine.dispose()
+    assert not opened().node.put_back
+
+
+def test_a_gate_that_died_with_a_claim_holds_no_device_far_back(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim is told again, so that who comes from the hub is sent that and not everything since; and it is not lost."""
+    monkeypatch.setattr(standing, "CLAIM_BEHIND_MAX", 10)
+    kiosk.append(kiosk.sale(count=20), kiosk.sale(count=20))
+    venue.send(kiosk, to=kiosk.hub)
+    venue.pull()
+    dead = gate_b.claim(kiosk.sold[0].ticket)
+    assert isinstance(venue.of(gate_b).claim(dead, deadline_s=1), Granted)
+    kiosk.append(kiosk.sale(count=20), kiosk.sale(count=20))
+    venue.send(kiosk, to=kiosk.hub)
+    venue.pull()
+    seen = gate.hub.changes(None, wait_s=0, rows_max=1000).cursor
+    for _again in range(2):
+        venue.node.bring_forward()
+        page = venue.node.changes(None, rows_max=1000, scope="gate", sender=gate.known, seen=seen)
+        told = [(part.table, row[0]) for part in page.tables for row in part.rows]
+        assert told == [("used", dead.op)]
+
+
+def test_a_chain_goes_back_within_its_own_incarnation(venue: Venue, kiosk: Device) -> None:
+    """And what waits is listed without its operations: a venue has hundreds of chains."""
+    for _number in range(2):
+        kiosk.append(kiosk.sale())
+        venue.send(kiosk)
+    device = kiosk.identity.device
+    with venue.node.write() as connection:
+        [item] = relay.waiting(connection)
+        segment = relay.load(connection, item)
+        assert (segment.device, segment.first, len(segment.bodies)) == (device, item.first, segment.last)
+        relay.keep(connection, replace(segment, incarnation=2), position=0, now=venue.node.clock.now_utc())
+        for incarnation in (1, 2):
+            found = relay.first_waiting(connection, device, incarnation)
+            assert found is not None
+            assert (found.incarnation, found.first) == (incarnation, 1)
+        assert relay.first_waiting(connection, device, 3) is None
+
+
+def test_what_was_refunded_at_the_hub_is_no_use_left_at_the_node(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device
+) -> None:
+    """A book of three, two of them paid back: the node grants one, and tells its gates' caches why."""
+    kiosk.append(kiosk.sale(uses=3))
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    [sold] = kiosk.sold
+    with venue.hub.write() as connection:
+        withdrawals.withdraw(
+            connection,
+            OpId(b"r" * 16),
+            TicketId(bytes.fromhex(sold.ticket)),
+            withdrawals.Kind.REFUND,
+            units=2,
+            by="office",
+            reason="rain",
+            epoch=None,
+            now=venue.hub.clock.now_utc(),
+        )
+    venue.pull()
+    [told] = [
+        row["withdrawn"]
+        for part in venue.of(gate).changes(None, wait_s=0, rows_max=1000).tables
+        if part.table == "ticket"
+        for row in part.as_mappings()
+    ]
+    assert told == 2
+    assert isinstance(venue.of(gate).claim(gate.claim(sold.ticket), deadline_s=1), Granted)
+    beyond = venue.of(gate_b).claim(gate_b.claim(sold.ticket), deadline_s=1)
+    assert isinstance(beyond, Denied)
+    assert beyond.reason is Reason.EXHAUSTED
+
+
+def test_on_whose_word_a_guest_went_in_is_the_same_at_node_and_hub(
+    venue: Venue, kiosk: Device, gate: Device, gate_b: Device
+) -> None:
+    """A claim that its gate did not hear in time becomes policy by the gate's own word, whichever of the two gets that first; else both
+    would name another guest of the two as the one too many.
+    """
+    kiosk.append(kiosk.sale(count=2))
+    venue.send(kiosk)
+    venue.push()
+    venue.pull()
+    state_arbiter(venue.hub, epoch=2, node=None)
+    first, second = (gate.claim(sold.ticket, epoch=2) for sold in kiosk.sold)
+    for claim in (first, second):
+        assert isinstance(gate.hub.claim(claim, deadline_s=1), Granted)
+    venue.pull()  # so far both are confirmed, at both
+    for claim, to in ((first, gate.hub), (second, None)):
+        gate.append(gate.admission(claim.ticket, op=claim.op, mode=Mode.POLICY, epoch=1))
+        venue.send(gate, to=to)
+        venue.pull()
+    with venue.hub.write() as connection:  # the hub says again what it knows of the second, which is the claim alone
+        feed.touch(connection, "used", [bytes.fromhex(second.op)])
+    venue.pull()
+    assert rows(venue.node, tables.used, "mode", "epoch") == {(Mode.POLICY, 1)}
+    venue.push()
+    venue.pull()
+    same_everywhere(venue)
+    late = gate_b.admission(first.ticket, mode=Mode.CONFIRMED, epoch=2)
+    for at in (venue.hub, venue.node):
+        with at.write() as connection:
+            ledger.admit(connection, late, device=gate_b.identity.device, now=at.clock.now_utc())
+            assert [item.op.hex() for item in ledger.all_conflicts(connection)] == [first.op]
+
+
 def test_leases_are_the_hubs_and_come_through_the_node(venue: Venue, kiosk: Device) -> None:
     open_some_slots(venue.hub, capacity=20)
     venue.pull()
@@ -533,8 +700,6 @@ def test_what_a_node_had_of_a_device_before_it_was_shut_out_stays_good(
 
 def test_a_stuck_chain_holds_up_no_other(venue: Venue, kiosk: Device, gate: Device) -> None:
     """The hub holds another history of the kiosk: that is told, the kiosk learns it at the node, and the gate's work goes on."""
-    import shutil
-
     copy = kiosk.state.path.parent / "copied"
     shutil.copytree(kiosk.state.path, copy)
     from sync.journal import open_journal
@@ -574,8 +739,6 @@ def test_telemetry_comes_through(venue: Venue, kiosk: Device, clock: FixedClock)
 def test_a_segment_is_kept_for_the_hub_in_the_transaction_that_applied_it(
     venue: Venue, kiosk: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hub.venue import relay
-
     kiosk.append(kiosk.sale())
 
     def broken(*_: object, **__: object) -> None:
