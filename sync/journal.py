@@ -288,15 +288,24 @@ class Journal:
             )
             return fresh
 
-    def sent_segment(self, first: int) -> Segment | None:
-        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`."""
+    def earlier_incarnations(self) -> tuple[int, ...]:
+        """Those before the present one in this file of which the hub has acknowledged something, oldest first."""
+        with self.read() as connection:
+            older = select(anchor.c.incarnation).where(anchor.c.incarnation < self.incarnation)
+            return tuple(connection.scalars(older.order_by(anchor.c.incarnation)))
+
+    def sent_segment(self, first: int, *, incarnation: int | None = None) -> Segment | None:
+        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`. Of the present
+        incarnation unless another is named.
+        """
+        mine = self.incarnation if incarnation is None else incarnation
         with self.read() as connection:
             stored = connection.execute(
-                select(segment).where(segment.c.incarnation == self.incarnation, segment.c.first == first)
+                select(segment).where(segment.c.incarnation == mine, segment.c.first == first)
             ).first()
             if stored is None:
                 return None
-            bodies = self._bodies(connection, self.incarnation, first, stored.last)
+            bodies = self._bodies(connection, mine, first, stored.last)
             if len(bodies) != stored.last - stored.first + 1:
                 return None  # acknowledged long ago, and deleted in part since
             return self._segment(stored, bodies)
