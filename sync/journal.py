@@ -127,6 +127,8 @@ HUB_SEQ = "hub_seq"
 """How far the hub itself has this incarnation, where a venue node has acknowledged more than that."""
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
+HOLE = "hole"
+"""Beside that mark: the incarnation and number up to which a restored hub has it, where the next is lost at both ends."""
 RENEWED = "renewed"
 """The same, once a new incarnation has begun in the same file and until it holds grants of its own (sync.afresh)."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
@@ -227,6 +229,17 @@ class Journal:
                 return False
             connection.execute(upsert(meta).values(key=FORKED, value=why).on_conflict_do_nothing())
             return True
+
+    def mark_hole(self, incarnation: int, known_seq: int) -> None:
+        """The hub has an incarnation up to `known_seq` only, and what comes next is not here any more either: nothing can be chained to it.
+        Marked like a fork, with the place, so that what is left after the hole goes on in a new incarnation (sync.afresh).
+        """
+        why = f"the hub lost operations from {incarnation}.{known_seq + 1} on, and they are not here any more"
+        with self.write() as connection:
+            if connection.scalar(_META, {"key": "incarnation"}) == str(self.incarnation):
+                connection.execute(upsert(meta).values(key=FORKED, value=why).on_conflict_do_nothing())
+                place = f"{incarnation}.{known_seq}"
+                connection.execute(upsert(meta).values(key=HOLE, value=place).on_conflict_do_nothing())
 
     def forked(self) -> str:
         """Why the hub contradicts this journal, empty while it does not; also when a new incarnation has begun and the hub has lent it nothing

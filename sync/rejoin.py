@@ -66,6 +66,7 @@ def _give_back(journal: Journal, hub: Hub, held: Rejoin, *, known: int) -> int:
     while known < held.acknowledged:
         earlier = journal.sent_segment(known + 1, incarnation=held.incarnation)
         if earlier is None:
+            journal.mark_hole(held.incarnation, known)
             raise HubRefused(
                 f"the hub lost operations from {held.incarnation}.{known + 1} on, and they are not here any more",
                 status=409,

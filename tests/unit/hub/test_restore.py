@@ -24,6 +24,8 @@ from sync.afresh import begin_afresh
 from sync.download import Downloader
 from sync.errors import HubRefused
 from sync.leasing import LeaseKeeper
+from sync.journal import operation
+from sync.operation import Incarnation
 from sync.protocol import HUB, LeaseRequest, SlotWish, Telemetry
 from sync.rejoin import holdings, rejoin
 from sync.state import Role
@@ -310,6 +312,41 @@ def test_every_incarnation_of_a_kiosk_comes_back_and_its_leases_with_it(
         assert stock.story(connection, slot).stand == stood
     assert (stood.sold, stood.leased + stood.free) == (6, 4)
     assert rejoin(kiosk.journal, kiosk.hub) == 0
+    restored.engine.dispose()
+
+
+@pytest.mark.parametrize("by_upload", [True, False])
+def test_a_kiosk_that_has_deleted_what_the_hub_lost_goes_on_and_names_the_hole(
+    node: HubNode, kiosk: Device, tmp_path: Path, by_upload: bool
+) -> None:
+    kiosk.append(kiosk.sale())
+    push(kiosk)
+    copy = back_up(node, tmp_path)
+    for _ in range(3):
+        kiosk.append(kiosk.sale())
+        push(kiosk)
+    with kiosk.journal.write() as connection:  # as on a disk that is nearly full
+        connection.execute(operation.delete().where(operation.c.seq == 3))
+    kiosk.append(kiosk.sale())
+    restored = put_back(node, copy, tmp_path)
+    kiosk.hub.node = restored
+    with pytest.raises(HubRefused) as caught:
+        push(kiosk) if by_upload else rejoin(kiosk.journal, kiosk.hub)
+    assert caught.value.error == "chain_gap"
+    assert begin_afresh(kiosk.state, kiosk.journal, clock=kiosk.clock, random_bytes=kiosk.random_bytes)
+    kiosk.append(kiosk.sale())
+    rejoin(kiosk.journal, kiosk.hub)
+    push(kiosk)
+    assert kiosk.journal.unsent() == 0
+    assert rejoin(kiosk.journal, kiosk.hub) == 0
+    kiosk.journal.verify()
+    assert counts(restored)["sales_order"] == 5, "six were sold, and one is nowhere any more"
+    with restored.read() as connection:
+        assert restore.awaited(connection) == ()
+        births = connection.scalars(
+            select(tables.operation.c.body).where(tables.operation.c.kind == Incarnation.KIND)
+        ).all()
+    assert any('"reason":"hole"' in body.replace(" ", "") for body in births), births
     restored.engine.dispose()
 
 
