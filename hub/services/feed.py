@@ -274,7 +274,7 @@ def page(
     if checksum is not None and not more and schema == CURSOR_SCHEMA and is_quiet(connection, end):
         total = checksum(connection)
     begun = (end if before is None else before.begun) if more else START
-    cursor = Cursor(here, stop.seq, scope=scope, schema=schema, xid=stop.xid, begun=tuple(begun))
+    cursor = Cursor(here, stop.seq, scope=scope, schema=schema, xid=stop.xid, begun=(begun[0], begun[1]))
     said = None if total is None else to_text(total)
     return Page(cursor.encode(), more=more, tables=tuple(tables), at=now, checksum=said, schema=schema)
 

@@ -206,12 +206,12 @@ class Rejoin:
     def to_row(self) -> dict[str, Any]:
         return {
             "protocol": VERSION,
-            "arbiter": self.arbiter,
-            "whole": self.whole,
             "incarnation": self.incarnation,
             "acknowledged": self.acknowledged,
             "slots": [said.to_row() for said in self.slots],
             "blocks": [block.to_row() for block in self.blocks],
+            "arbiter": self.arbiter,
+            "whole": self.whole,
         }
 
     @classmethod

@@ -23,8 +23,8 @@ from sync import arbiter, granted
 from sync.afresh import begin_afresh
 from sync.download import Downloader
 from sync.errors import HubRefused
-from sync.leasing import LeaseKeeper
 from sync.journal import operation
+from sync.leasing import LeaseKeeper
 from sync.operation import Incarnation
 from sync.protocol import HUB, LeaseRequest, SlotWish, Telemetry
 from sync.rejoin import holdings, rejoin
