@@ -29,7 +29,7 @@ from hub.discovery import Announcer
 from hub.errors import BadRequest, HubError
 from hub.link_files import reserved
 from hub.node import HubNode, load_key
-from hub.services import accounts, devices, restore, venue
+from hub.services import accounts, devices, reign, restore, venue
 from hub.services.snapshot import Shelf
 from hub.venue.node import VenueNode
 from hub.venue.run import VENUE_KEY, Errands, open_venue
@@ -441,21 +441,26 @@ def restored(
     *, database_url: str, key_file: Path | None = None, again: bool = False, without: str | None = None, by: str = ""
 ) -> dict[str, Any]:
     """`kaisatsu hub restored`: whether the database was put back, and which kiosks have still to say what they hold; nothing is lent until
-    then. `again` says that it was put back where nothing else shows it; `without` gives one of them up, by name.
+    then, and nothing confirmed at gates until every gate has. `again` says that it was put back where nothing else shows it; `without` gives one of them up, by name.
 
-    Prints {"event": "restored", "why", "awaited"}. Raises HubError.
+    Prints {"event": "restored", "why", "awaited", "gates"}. Raises HubError.
     """
     node = open_node(database_url, key_file=key_file)
     try:
         if again:
             node.begin_again("somebody said that this database was put back")
             node.restored = node.restored or "as you said"
-        with node.write() as connection:
-            if without is not None:
-                if not by:
-                    raise HubError("--without needs --by: whoever gives a kiosk up is put on record")
-                restore.give_up_on(connection, without, by=by, now=node.clock.now_utc())
-            line = {"event": "restored", "why": node.restored, "awaited": list(restore.awaited(connection))}
+        if without is not None:
+            if not by:
+                raise HubError("--without needs --by: whoever gives a device up is put on record")
+            node.give_up_on(without, by=by)
+        with node.read() as connection:
+            line = {
+                "event": "restored",
+                "why": node.restored,
+                "awaited": list(restore.awaited(connection)),
+                "gates": list(reign.awaited(connection)),
+            }
         witness.keep(node)
     finally:
         node.engine.dispose()

@@ -163,6 +163,7 @@ class HubNode:
             why = restore.begin(connection, random_bytes=self.random_bytes, now=now, witness=seen)
             if self.device is None:
                 reign.begin(connection, self.key, now=now)
+            self._take_up(connection, now=now)
             return why
 
         self.restored = self._run(look) or self.restored
@@ -170,7 +171,24 @@ class HubNode:
     def begin_again(self, why: str) -> None:
         """Somebody says that the database was put back."""
         now = self.clock.now_utc()
-        self.transact(lambda connection: restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now))
+
+        def again(connection: Connection) -> None:
+            restore.begin_again(connection, why, random_bytes=self.random_bytes, now=now)
+            self._take_up(connection, now=now)
+
+        self.transact(again)
+
+    def _take_up(self, connection: Connection, *, now: datetime) -> None:
+        """A restored hub that waits for nobody any more rules again. No node's to say."""
+        if self.device is None:
+            reign.take_up(connection, self.key, now=now)
+
+    def give_up_on(self, label: str, *, by: str) -> None:
+        """A person says that a device will never report what it holds. Raises NotFound."""
+        now = self.clock.now_utc()
+        with self.write() as connection:
+            restore.give_up_on(connection, label, by=by, now=now)
+            self._take_up(connection, now=now)
 
     def witness(self) -> restore.Witness | None:
         """What is to be written outside of the database; None where nothing happened since the last."""
@@ -193,9 +211,15 @@ class HubNode:
 
     def rejoin(self, held: Rejoin, *, sender: KnownDevice, carried: OnBehalf | None = None) -> int:
         owner, now = self._subject(sender, carried), self.clock.now_utc()
-        return self.transact(
-            lambda connection: restore.rejoin(connection, held, who=owner.device, now=now, lender=self.lender)
-        )
+
+        def take(connection: Connection) -> int:
+            if self.device is None:
+                reign.hear(connection, held.arbiter, self.key, by=owner.label, now=now)
+            known = restore.rejoin(connection, held, who=owner.device, now=now, lender=self.lender)
+            self._take_up(connection, now=now)
+            return known
+
+        return self.transact(take)
 
     def admit(self, claimed: hop.Claimed, sender: KnownDevice | None, *, revoked_too: bool = False) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
@@ -457,6 +481,7 @@ class HubNode:
     def revoke(self, device_id: DeviceId) -> None:
         with self.write() as connection:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
+            self._take_up(connection, now=self.clock.now_utc())
         self.senders.forget(device_id)
 
 

@@ -431,7 +431,7 @@ feed_time = Table(
 )
 """Where the feed stood when (seconds since 1970), so that the age of a change is known without a clock in every row."""
 unreported = Table("unreported", metadata, Column("device", LargeBinary, primary_key=True))
-"""After a restore: kiosks that have not said yet what they hold."""
+"""After a restore: devices that have not said yet what they hold."""
 
 telemetry = Table(
     "telemetry",

@@ -15,9 +15,10 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from sync import grants
@@ -25,6 +26,7 @@ from sync.chain import ZERO_HASH
 from sync.errors import MessageError
 from sync.journal import (
     FORKED,
+    HOLE,
     RENEWED,
     Journal,
     anchor,
@@ -41,6 +43,8 @@ from tickets.clock import Clock
 from tickets.ids import OpId, RandomBytes
 
 REASON = "forked"
+REASON_HOLE = "hole"
+"""A restored hub lacks what this journal has deleted: `previous` names the last operation before the hole."""
 log = structlog.get_logger()
 
 
@@ -71,10 +75,18 @@ def _go_on(
     old = int(connection.execute(select(meta.c.value).where(meta.c.key == "incarnation")).scalar_one())
     done = connection.execute(select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == old)).first()
     seq, digest = (0, ZERO_HASH) if done is None else (done.seq, done.hash)
-    unanswered = (operation.c.incarnation == old, operation.c.seq > seq)
-    tail = connection.execute(select(operation).where(*unanswered).order_by(operation.c.seq)).all()
-    connection.execute(delete(operation).where(*unanswered))
-    connection.execute(delete(segment).where(segment.c.incarnation == old, segment.c.first > seq))
+    tail = []
+    hole = connection.scalar(select(meta.c.value).where(meta.c.key == HOLE))
+    named = Previous(old, seq, digest.hex())
+    if hole is not None:
+        broken, last = (int(part) for part in hole.split("."))
+        before = operation.c.incarnation == broken, operation.c.seq == last
+        head = connection.scalar(select(operation.c.hash).where(*before)) or ZERO_HASH
+        tail += _cut_off(connection, broken, last)
+        connection.execute(update(anchor).where(anchor.c.incarnation == broken).values(seq=last, hash=head))
+        connection.execute(delete(meta).where(meta.c.key == HOLE))
+        named = Previous(broken, last, head.hex())
+    tail += _cut_off(connection, old, seq)
     fresh = max(old, state.incarnation()) + 1
     state.save_incarnation(fresh)
     connection.execute(update(meta).where(meta.c.key == "incarnation").values(value=str(fresh)))
@@ -82,8 +94,8 @@ def _go_on(
     birth = Incarnation(
         op=random_bytes(16).hex(),
         at=clock.now_utc().isoformat(),
-        reason=REASON,
-        previous=Previous(old, seq, digest.hex()),
+        reason=REASON if hole is None else REASON_HOLE,
+        previous=named,
     )
     journal.append(connection, birth)
     chained = [row for row in tail if row.kind != Incarnation.KIND]
@@ -94,6 +106,15 @@ def _go_on(
     mark = upsert(meta).values(key=RENEWED, value=why)
     connection.execute(mark.on_conflict_do_update(index_elements=["key"], set_={"value": why}))
     return len(chained)
+
+
+def _cut_off(connection: Connection, incarnation: int, seq: int) -> list[Row[Any]]:
+    """What an incarnation has after `seq`, in order, taken out of it."""
+    after = (operation.c.incarnation == incarnation, operation.c.seq > seq)
+    rows = connection.execute(select(operation).where(*after).order_by(operation.c.seq)).all()
+    connection.execute(delete(operation).where(*after))
+    connection.execute(delete(segment).where(segment.c.incarnation == incarnation, segment.c.last > seq))
+    return list(rows)
 
 
 def _sold(connection: Connection) -> Counter[str]:

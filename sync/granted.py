@@ -82,6 +82,16 @@ lent = Table(
 """Totals by lender (the hub, or a venue node), which only grow. `returned` is written before it is said, so that nothing is sold that has
 been given back; `told` is what the lender has acknowledged of it; `back`: so many a person wants back.
 """
+lent_before = Table(
+    "granted_lent_before",
+    metadata,
+    Column("incarnation", Integer, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("lender", Text, primary_key=True),
+    Column("lent", Integer, nullable=False),
+    Column("returned", Integer, nullable=False),
+)
+"""The totals of incarnations that are over (sync.afresh): nothing is sold of them, and a hub that was restored has to hear of them."""
 EARLIER = ""
 """Under this lender, and incarnation 0, stands what earlier incarnations of this very file sold (sync.afresh). Their leases are over, but
 the kiosk's own count holds their sales: a lease of this incarnation counts from there on. Said to nobody.
@@ -225,6 +235,16 @@ def lent_rows(connection: Connection, incarnation: int) -> list[LentRow]:
     return [LentRow(row.slot, row.lender, row.lent, row.returned, row.told, row.back) for row in rows]
 
 
+def ended_rows(connection: Connection, incarnation: int) -> list[LentRow]:
+    """The same of an incarnation that is over."""
+    rows = connection.execute(
+        select(lent_before)
+        .where(lent_before.c.incarnation == incarnation)
+        .order_by(lent_before.c.slot, lent_before.c.lender)
+    )
+    return [LentRow(row.slot, row.lender, row.lent, row.returned, row.returned, 0) for row in rows]
+
+
 def totals(rows: Iterable[LentRow], slot: str) -> SlotWish:
     """What is said of one slot: its totals by lender, and no wish."""
     mine = [row for row in rows if row.slot == slot]
@@ -253,6 +273,12 @@ def arbiter(connection: Connection, hub_key: bytes) -> Arbiter | None:
         return check(row.text, hub_key)
     except MessageError:
         return None
+
+
+def arbiter_text(connection: Connection) -> str:
+    """The statement as the hub signed it, for the hub to look at; empty before the first."""
+    row = connection.execute(_DOCUMENT, {"name": DOCUMENT}).first()
+    return "" if row is None else str(row.text)
 
 
 def generation(connection: Connection) -> int | None:

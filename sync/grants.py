@@ -212,6 +212,9 @@ def end_leases(connection: Connection, sold: Mapping[str, int]) -> None:
     """A new incarnation begins in this file: nothing of any lease or block may be sold any more. `sold`: units by slot of the sales that
     stay under earlier incarnations; what is sold or chained again from now on is of leases that the hub has still to give.
     """
+    over = select(*(granted.lent.c[column.name] for column in granted.lent_before.columns))
+    over = over.where(granted.lent.c.lender != granted.EARLIER)
+    connection.execute(upsert(granted.lent_before).from_select([*granted.lent_before.columns.keys()], over))
     connection.execute(delete(granted.lent))
     rows = [
         {"incarnation": 0, "slot": slot, "lender": granted.EARLIER, "lent": units, "returned": 0, "told": 0, "back": 0}

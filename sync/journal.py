@@ -127,6 +127,8 @@ HUB_SEQ = "hub_seq"
 """How far the hub itself has this incarnation, where a venue node has acknowledged more than that."""
 FORKED = "forked"
 """The key of the mark in `meta`: it goes with its journal when that is set aside."""
+HOLE = "hole"
+"""Beside that mark: the incarnation and number up to which a restored hub has it, where the next is lost at both ends."""
 RENEWED = "renewed"
 """The same, once a new incarnation has begun in the same file and until it holds grants of its own (sync.afresh)."""
 _ANCHOR = select(anchor.c.seq, anchor.c.hash).where(anchor.c.incarnation == bindparam("incarnation"))
@@ -228,6 +230,17 @@ class Journal:
             connection.execute(upsert(meta).values(key=FORKED, value=why).on_conflict_do_nothing())
             return True
 
+    def mark_hole(self, incarnation: int, known_seq: int) -> None:
+        """The hub has an incarnation up to `known_seq` only, and what comes next is not here any more either: nothing can be chained to it.
+        Marked like a fork, with the place, so that what is left after the hole goes on in a new incarnation (sync.afresh).
+        """
+        why = f"the hub lost operations from {incarnation}.{known_seq + 1} on, and they are not here any more"
+        with self.write() as connection:
+            if connection.scalar(_META, {"key": "incarnation"}) == str(self.incarnation):
+                connection.execute(upsert(meta).values(key=FORKED, value=why).on_conflict_do_nothing())
+                place = f"{incarnation}.{known_seq}"
+                connection.execute(upsert(meta).values(key=HOLE, value=place).on_conflict_do_nothing())
+
     def forked(self) -> str:
         """Why the hub contradicts this journal, empty while it does not; also when a new incarnation has begun and the hub has lent it nothing
         yet. Looked at by whoever has it open. Raises DBAPIError.
@@ -288,15 +301,24 @@ class Journal:
             )
             return fresh
 
-    def sent_segment(self, first: int) -> Segment | None:
-        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`."""
+    def earlier_incarnations(self) -> tuple[int, ...]:
+        """Those before the present one in this file of which the hub has acknowledged something, oldest first."""
+        with self.read() as connection:
+            older = select(anchor.c.incarnation).where(anchor.c.incarnation < self.incarnation)
+            return tuple(connection.scalars(older.order_by(anchor.c.incarnation)))
+
+    def sent_segment(self, first: int, *, incarnation: int | None = None) -> Segment | None:
+        """A segment that was acknowledged before, for a hub that has lost it; None where no segment starts at `first`. Of the present
+        incarnation unless another is named.
+        """
+        mine = self.incarnation if incarnation is None else incarnation
         with self.read() as connection:
             stored = connection.execute(
-                select(segment).where(segment.c.incarnation == self.incarnation, segment.c.first == first)
+                select(segment).where(segment.c.incarnation == mine, segment.c.first == first)
             ).first()
             if stored is None:
                 return None
-            bodies = self._bodies(connection, self.incarnation, first, stored.last)
+            bodies = self._bodies(connection, mine, first, stored.last)
             if len(bodies) != stored.last - stored.first + 1:
                 return None  # acknowledged long ago, and deleted in part since
             return self._segment(stored, bodies)

@@ -70,11 +70,11 @@ def note_covered(journal: Journal, cursors: Iterable[Sequence[str]]) -> int:
     return seq
 
 
-def note_lost(journal: Journal, known_seq: int) -> None:
+def note_lost(journal: Journal, known_seq: int, *, incarnation: int | None = None) -> None:
     """The hub was restored and has this incarnation's operations up to `known_seq` only: what a cache has from it from here on may lack
     the others, so they are laid over it again until their own marks are reached.
     """
-    incarnation = journal.incarnation
+    incarnation = journal.incarnation if incarnation is None else incarnation
     with journal.write() as connection:
         connection.execute(
             update(covered).where(covered.c.incarnation == incarnation, covered.c.seq > known_seq).values(seq=known_seq)

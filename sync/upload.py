@@ -86,6 +86,7 @@ class Uploader:
         while known_seq + 1 < until.first:
             earlier = self._journal.sent_segment(known_seq + 1)
             if earlier is None:
+                self._journal.mark_hole(self._journal.incarnation, known_seq)
                 raise HubRefused(
                     f"the hub misses operations from {known_seq + 1} on, and no segment starts there",
                     status=409,

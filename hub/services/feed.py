@@ -258,7 +258,8 @@ def page(
     """
     schema = served_schema(schema)
     here, end = epoch(connection), settled(connection)
-    start = START if cursor_text is None else _start(connection, Cursor.decode(cursor_text), here, scope, schema)
+    before = None if cursor_text is None else Cursor.decode(cursor_text)
+    start = START if before is None else _start(connection, before, here, scope, schema)
     limit = max(1, min(rows_max, PAGE_ROWS_MAX))
     names = SCOPES[scope]
     changed = window(connection, start, limit=limit + 1, tables=names)
@@ -272,7 +273,8 @@ def page(
     total = None
     if checksum is not None and not more and schema == CURSOR_SCHEMA and is_quiet(connection, end):
         total = checksum(connection)
-    cursor = Cursor(here, stop.seq, scope=scope, schema=schema, xid=stop.xid)
+    begun = (end if before is None else before.begun) if more else START
+    cursor = Cursor(here, stop.seq, scope=scope, schema=schema, xid=stop.xid, begun=(begun[0], begun[1]))
     said = None if total is None else to_text(total)
     return Page(cursor.encode(), more=more, tables=tuple(tables), at=now, checksum=said, schema=schema)
 
@@ -304,7 +306,7 @@ def _start(connection: Connection, cursor: Cursor, here: str, scope: str, schema
         ahead = start.seq > position(connection)
     if ahead:
         raise CursorGone("this cursor is ahead of the feed: the hub was restored; start again without one")
-    if cursor_floor(connection) > start > START:
+    if cursor_floor(connection) > max(start, Position(*cursor.begun)) > START:
         raise CursorGone("what was deleted since then is forgotten; start again without a cursor")
     return start
 

@@ -7,17 +7,17 @@ transaction in which it answers, so that an arbiter which has learnt of its succ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from hub.errors import BadRequest, NotFound
 from hub.services import feed
-from hub.tables import device, document, reign, stamp
+from hub.tables import device, document, meta, reign, stamp, unreported
 from sync import arbiter
 from sync.arbiter import DOCUMENT, EPOCH_MAX, URLS_MAX, Arbiter
 from sync.claim import EPOCH_FIRST
@@ -26,13 +26,18 @@ from sync.state import Role
 from tickets.ids import DeviceId
 
 THE_HUB = "hub"
+RESTORED = "hub, restored"
+"""Who named the arbiter, on record, where a restored hub began a reign of its own."""
 BY_CHARS_MAX = 64
 _TEXT = select(document.c.text).where(document.c.name == DOCUMENT)
+SUSPENDED = "reign_suspended"
+"""In `meta` while a restored hub confirms nothing."""
+_SUSPENDED = select(meta.c.value).where(meta.c.key == SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Reign:
-    """`epoch` of the newest statement known here, 0 for none. `rules`: it names the one who asks."""
+    """`epoch` of the newest statement known here, 0 for none. `rules`: it names the one who asks, who may confirm."""
 
     epoch: int
     rules: bool
@@ -63,9 +68,68 @@ def statement(connection: Connection, hub_key: bytes) -> Arbiter | None:
 
 
 def present(connection: Connection, *, me: DeviceId | None, hub_key: bytes) -> Reign:
-    """Whether `me` (a venue node's id, None for the hub) rules, and in which epoch."""
+    """Whether `me` (a venue node's id, None for the hub) rules, and in which epoch. A restored hub does not before `take_up`."""
     found = statement(connection, hub_key)
-    return Reign(0, rules=False) if found is None else Reign(found.epoch, rules=found.node == me)
+    if found is None:
+        return Reign(0, rules=False)
+    if me is None and found.node is None and connection.scalar(_SUSPENDED) is not None:
+        return Reign(found.epoch, rules=False)
+    return Reign(found.epoch, rules=found.node == me)
+
+
+def suspend(connection: Connection) -> None:
+    """This hub's ledger was put back: what it confirmed since the backup its gates know, and it does not. It confirms nothing, and signs no
+    epoch (which may have been another's), until `take_up`.
+    """
+    feed.put(connection, SUSPENDED, "1")
+
+
+def hear(connection: Connection, said: str, key: Ed25519PrivateKey, *, by: str, now: datetime) -> None:
+    """A device shows the newest statement that it knows, signed by this hub before its database was put back: what the hub said then holds.
+    A node that it named rules; where it named the hub itself, or the epoch was given twice, another epoch begins. What the hub did not
+    sign is passed over: nobody else can raise an epoch.
+    """
+    public = key.public_key().public_bytes_raw()
+    found, shown = statement(connection, public), _checked(said, public)
+    if found is None or shown is None or shown.epoch < found.epoch or shown == found:
+        return
+    if shown.epoch > found.epoch:
+        _put(connection, shown, said, by=by)
+        if shown.node is not None or connection.scalar(_SUSPENDED) is not None:
+            return
+        found = shown
+    _next(connection, found, key, now=now)
+
+
+def awaited(connection: Connection) -> tuple[str, ...]:
+    """Labels of the gates that a restored hub waits for before it confirms again: they have not said yet all that they let in."""
+    query = (
+        select(device.c.label)
+        .join(unreported, unreported.c.device == device.c.device)
+        .where(device.c.role == Role.GATE, device.c.revoked_at.is_(None))
+        .order_by(device.c.label)
+    )
+    return tuple(connection.scalars(query))
+
+
+def take_up(connection: Connection, key: Ed25519PrivateKey, *, now: datetime) -> bool:
+    """A restored hub rules again, once every gate has reported or was given up: in an epoch above its own and all that it was shown, so
+    that no answer of before counts beside one of now. Nothing where it is not suspended, or still waits. Whether it did.
+    """
+    if connection.scalar(_SUSPENDED) is None or awaited(connection):
+        return False
+    connection.execute(delete(meta).where(meta.c.key == SUSPENDED))
+    found = statement(connection, key.public_key().public_bytes_raw())
+    if found is not None and found.node is None:
+        _next(connection, found, key, now=now)
+    return True
+
+
+def _next(connection: Connection, found: Arbiter, key: Ed25519PrivateKey, *, now: datetime) -> None:
+    """The same arbiter in another epoch."""
+    if found.epoch >= EPOCH_MAX:
+        raise BadRequest(f"an epoch is at most {EPOCH_MAX}")
+    _publish(connection, replace(found, epoch=found.epoch + 1, at=now), key, by=RESTORED)
 
 
 def begin(connection: Connection, key: Ed25519PrivateKey, *, now: datetime) -> None:
@@ -124,7 +188,11 @@ def record(connection: Connection) -> tuple[Handover, ...]:
 
 
 def _publish(connection: Connection, named: Arbiter, key: Ed25519PrivateKey, *, by: str) -> None:
-    text, at = arbiter.signed(named, key), stamp(named.at)
+    _put(connection, named, arbiter.signed(named, key), by=by)
+
+
+def _put(connection: Connection, named: Arbiter, text: str, *, by: str) -> None:
+    at = stamp(named.at)
     if connection.scalar(_TEXT) is None:
         connection.execute(insert(document), {"name": DOCUMENT, "text": text, "at": at})
     else:

@@ -2,7 +2,7 @@
 
 What the hub did since the backup is unknown to it, and known to its devices. So the feed begins a new epoch (every device begins a new
 cache), each device is asked what it holds and how far its operations were acknowledged (`rejoin`), and until every kiosk has said so no
-stock and no short ids are lent anew. A restore is noticed by any of four things, whichever was used: the mark that `hub backup` leaves
+stock and no short ids are lent anew; a hub that rules confirms nothing until every gate has, and then in an epoch of its own. A restore is noticed by any of four things, whichever was used: the mark that `hub backup` leaves
 in a copy; the database's own identity on PostgreSQL (a dump makes new tables, a failover another timeline); the witness file beside
 the key, which is ahead of what came back; `kaisatsu hub restored`.
 """
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from hub.database import is_postgresql, take_turns
 from hub.errors import NotFound, Unreported
-from hub.services import attention, balance, feed, reckoning
+from hub.services import attention, balance, feed, reckoning, reign
 from hub.services.blocks import PRINT_DAYS
 from hub.tables import chain, device, meta, short_block, stamp, unreported
 from sync.protocol import HUB, BlockGrant, Rejoin, SlotWish
@@ -67,8 +67,9 @@ def begin(
 
 
 def begin_again(connection: Connection, why: str, *, random_bytes: RandomBytes, now: datetime) -> None:
-    """Another epoch of the feed, and every device has to report."""
+    """Another epoch of the feed, and every device has to report. A hub that rules confirms nothing meanwhile."""
     feed.begin_again(connection, random_bytes)
+    reign.suspend(connection)
     balance.forget(connection)
     connection.execute(delete(meta).where(meta.c.key == COPY))
     connection.execute(delete(unreported))
@@ -112,20 +113,23 @@ def give_up_on(connection: Connection, label: str, *, by: str, now: datetime) ->
         raise NotFound(f"no device '{label}' has still to report")
     connection.execute(delete(unreported).where(unreported.c.device.in_(rows)))
     for who in rows:
-        detail = f"{by} no longer waits for it: what it was lent since the backup may be sold twice"
+        detail = f"{by} no longer waits for it: what it was lent, or let in, since the backup may be sold or used twice"
         attention.note_trouble(connection, device=who, kind="restored", detail=detail, now=now)
 
 
 def rejoin(connection: Connection, message: Rejoin, *, who: DeviceId, now: datetime, lender: str = HUB) -> int:
-    """Take over what a device holds; the last of its operations that is here. Harmless at any time, and as often as it comes."""
+    """Take over what a device holds; the last of its operations that is here. Harmless at any time, and as often as it comes. It has
+    reported once all that it had acknowledged is here again.
+    """
     for said in sorted(message.slots, key=lambda said: said.slot):
         _take_slot(connection, said, who=who, incarnation=message.incarnation, lender=lender, now=now)
     take_turns(connection, "short blocks")
     for block in message.blocks:
         _take_block(connection, block, who=who, incarnation=message.incarnation, now=now)
-    connection.execute(delete(unreported).where(unreported.c.device == who))
     mine = (chain.c.device == who, chain.c.incarnation == message.incarnation)
     known = int(connection.scalar(select(chain.c.seq).where(*mine)) or 0)
+    if message.whole and known >= message.acknowledged:
+        connection.execute(delete(unreported).where(unreported.c.device == who))
     if known < message.acknowledged:
         detail = (
             f"operations {message.incarnation}.{known + 1} to {message.acknowledged} were lost here and are sent again"

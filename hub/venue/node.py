@@ -300,7 +300,8 @@ class VenueNode(HubNode):
             raise NotAllowed(str(error)) from error
 
         def take(connection: Connection) -> int:
-            connection.execute(delete(tables.unreported).where(tables.unreported.c.device == sender.device))
+            if held.whole:
+                connection.execute(delete(tables.unreported).where(tables.unreported.c.device == sender.device))
             chain = (sender.device, held.incarnation)
             if known < held.acknowledged and relay.reaches(connection, *chain, after=known, until=held.acknowledged):
                 relay.go_back(connection, *chain, known_seq=known)

@@ -133,6 +133,11 @@ class _Pushing:
         if isinstance(error, HubRefused) and error.error == "chain_fork" and self.opened is not None:
             _mark_forked(shared, self.opened.sound)
             _begin_afresh(shared)
+        if isinstance(error, HubRefused) and error.error == "chain_gap" and is_forked(shared.state):
+            log.error("journal_has_hole", known_seq=error.known_seq)
+            shared.watch.doubt()
+            shared.ring(GATE_BELL, KIOSK_BELL)
+            _begin_afresh(shared)
         return 0.0 if elsewhere(shared, self.line.origin, error) else pause_s
 
 

@@ -50,6 +50,8 @@ class Cursor:
     schema: int = CURSOR_SCHEMA
     xid: int = 0
     """With `position` the place in a feed whose order is (transaction, number); 0 where numbers alone order it."""
+    begun: tuple[int, int] = (0, 0)
+    """Where the feed ended when who is still on the way from its start began: of what was deleted before, it has nothing."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -61,6 +63,8 @@ class Cursor:
         row["schema"] = self.schema
         if self.xid:
             row["xid"] = self.xid
+        if any(self.begun):
+            row["begun"] = list(self.begun)
         return base64.urlsafe_b64encode(json.dumps(row, separators=(",", ":")).encode()).decode().rstrip("=")
 
     @classmethod
@@ -75,7 +79,14 @@ class Cursor:
                 text_of(row, "scope"),
                 count_of(row, "schema"),
                 count_of(row, "xid") if "xid" in row else 0,
+                _begun(row["begun"]) if "begun" in row else (0, 0),
             )
+
+
+def _begun(said: Any) -> tuple[int, int]:
+    xid, position = said
+    row = {"xid": xid, "position": position}
+    return count_of(row, "xid"), count_of(row, "position")
 
 
 def has_reached(cursor_text: str | None, mark_text: str) -> bool:

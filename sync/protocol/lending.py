@@ -193,16 +193,22 @@ class LeaseAnswer:
             )
 
 
+STATEMENT_CHARS_MAX = 8_000
+
+
 @dataclass(frozen=True, slots=True)
 class Rejoin:
-    """What a device holds, said to a hub that was restored: the journal's incarnation, the last of its operations that was ever
-    acknowledged, and all that it was lent and has returned in that incarnation, the totals that its wishes name.
+    """What a device holds, said to a hub that was restored: an incarnation of its journal, the last of its operations that was ever
+    acknowledged, and all that it was lent and has returned in that incarnation, the totals that its wishes name. `arbiter`: the
+    newest statement of who rules that it has, as the hub signed it, empty for none. `whole` False: more of this device is still to come, other incarnations or operations.
     """
 
     incarnation: int
     acknowledged: int
     slots: tuple[SlotWish, ...] = ()
     blocks: tuple[BlockGrant, ...] = ()
+    arbiter: str = ""
+    whole: bool = True
 
     def to_row(self) -> dict[str, Any]:
         return {
@@ -211,6 +217,8 @@ class Rejoin:
             "acknowledged": self.acknowledged,
             "slots": [said.to_row() for said in self.slots],
             "blocks": [block.to_row() for block in self.blocks],
+            "arbiter": self.arbiter,
+            "whole": self.whole,
         }
 
     @classmethod
@@ -222,6 +230,8 @@ class Rejoin:
                 acknowledged=count_of(row, "acknowledged"),
                 slots=tuple(SlotWish.from_row(item) for item in list_of(row, "slots", items_max=5_000)),
                 blocks=tuple(block_of(item) for item in list_of(row, "blocks", items_max=2_000)),
+                arbiter=text_of(row, "arbiter", chars_max=STATEMENT_CHARS_MAX) if row.get("arbiter") else "",
+                whole=row.get("whole", True) is not False,
             )
 
 

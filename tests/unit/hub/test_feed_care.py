@@ -118,6 +118,32 @@ def test_a_deletion_is_kept_for_45_days_and_then_older_cursors_are_gone(kiosk: D
         assert connection.scalar(gone) == 0
 
 
+def test_a_device_that_pages_from_the_start_arrives_however_late_the_deletions_lie(
+    kiosk: Device, node: HubNode
+) -> None:
+    """Where no snapshot exists, it would else be sent back to the start for ever."""
+    sell(kiosk, 4)
+    remove(node, kiosk.sold[0].ticket)
+    node.clock.now = node.clock.now_utc() + timedelta(days=50)  # type: ignore[attr-defined]
+    for _ in range(4):
+        node.housekeep()
+        sell(kiosk, 1)
+        node.clock.now = node.clock.now_utc() + timedelta(days=50)  # type: ignore[attr-defined]
+    with node.read() as connection:
+        floor = feed.cursor_floor(connection)
+    cursor, seen, below = None, set(), 0
+    while True:
+        page = node.changes(cursor, rows_max=2)
+        seen |= {row["ticket"] for part in page.tables if part.table == "ticket" for row in part.as_mappings()}
+        cursor = page.cursor
+        if not page.more:
+            break
+        below += Cursor.decode(cursor).place < floor
+    assert below, "the floor lay beyond the first page"
+    assert seen == {sold.ticket for sold in kiosk.sold[1:]}
+    assert Cursor.decode(cursor).begun == (0, 0), "from here on it is as any other"
+
+
 def test_fewer_than_45_days_cannot_be_set(kiosk: Device, node: HubNode) -> None:
     sell(kiosk, 1)
     node.tombstone_days = 1

@@ -18,11 +18,14 @@ from hub.backup import backup
 from hub.database import open_database
 from hub.errors import HubError, NotFound
 from hub.node import HubNode
-from hub.services import feed, restore
-from sync import granted
+from hub.services import feed, reign, restore, stock
+from sync import arbiter, granted
+from sync.afresh import begin_afresh
 from sync.download import Downloader
 from sync.errors import HubRefused
+from sync.journal import operation
 from sync.leasing import LeaseKeeper
+from sync.operation import Incarnation
 from sync.protocol import HUB, LeaseRequest, SlotWish, Telemetry
 from sync.rejoin import holdings, rejoin
 from sync.state import Role
@@ -30,6 +33,7 @@ from sync.upload import Uploader
 from tests import hubkit
 from tests.hubkit import Device, open_some_slots
 from tests.support import postgres
+from tickets.admission import Denied, Granted, Reason
 
 
 def back_up(node: HubNode, folder: Path) -> Path:
@@ -181,6 +185,169 @@ def granted_slots(device: Device) -> list[str]:
 def short_blocks(device: Device) -> dict[int, tuple[range, ...]]:
     with device.journal.read() as connection:
         return {length: granted.short_blocks(connection, length) for length in (6, 8)}
+
+
+def test_a_restored_arbiter_confirms_nothing_until_its_gates_are_back_and_then_in_an_epoch_of_its_own(
+    node: HubNode, kiosk: Device, gate: Device, tmp_path: Path
+) -> None:
+    gate2 = hubkit.make_device(
+        node, tmp_path, role=Role.GATE, label="B", clock=gate.clock, random_bytes=hubkit.seeded(9)
+    )
+    kiosk.append(kiosk.sale())
+    for device in (kiosk, gate, gate2):
+        push(device)
+        pull(device)
+    copy = back_up(node, tmp_path)
+    ticket = kiosk.sold[0].ticket
+    confirmed = gate.claim(ticket)
+    assert isinstance(gate.hub.claim(confirmed, deadline_s=1), Granted)
+    gate.append(gate.admission(ticket, op=confirmed.op, epoch=1))
+    push(gate)
+
+    restored = put_back(node, copy, tmp_path)
+    for device in (kiosk, gate, gate2):
+        device.hub.node = restored
+
+    def refused(epoch: int) -> None:
+        assert not restored.reign().rules, "so a gate's line counts as down, and it falls to its policy at once"
+        with pytest.raises(HubRefused) as caught:
+            gate2.hub.claim(dataclasses.replace(gate2.claim(ticket), epoch=epoch), deadline_s=1)
+        assert caught.value.error == "epoch"
+
+    refused(1)
+    rejoin(kiosk.journal, kiosk.hub)
+    rejoin(gate2.journal, gate2.hub)
+    with restored.read() as connection:
+        assert reign.awaited(connection) == (gate.identity.label,)
+    refused(1)
+    assert gate.hub.rejoin(holdings(gate.journal)) < gate.journal.acknowledged_seq()
+    refused(1)  # it has said so, and what it let in is still to come
+    rejoin(gate.journal, gate.hub)
+    assert restored.reign() == reign.Reign(2, rules=True)
+    with pytest.raises(HubRefused):
+        gate2.hub.claim(gate2.claim(ticket), deadline_s=1)
+    again = gate2.hub.claim(dataclasses.replace(gate2.claim(ticket), epoch=2), deadline_s=1)
+    assert isinstance(again, Denied)
+    assert again.reason is Reason.ALREADY_USED
+    with restored.read() as connection:
+        assert reign.record(connection)[0].by == reign.RESTORED
+    restored.engine.dispose()
+
+
+def test_a_restored_hub_learns_of_the_reigns_it_lost_and_believes_none_that_it_did_not_sign(
+    node: HubNode, kiosk: Device, gate: Device, tmp_path: Path
+) -> None:
+    venue = hubkit.make_device(
+        node, tmp_path, role=Role.VENUE, label="N1", clock=gate.clock, random_bytes=hubkit.seeded(9)
+    )
+    for device in (kiosk, gate):
+        pull(device)
+    copy = back_up(node, tmp_path)
+    node.hand_over(None, urls=[], by="Sato")
+    node.hand_over(None, urls=[], by="Sato")
+    pull(gate)
+    node.hand_over(venue.identity.device, urls=["http://node:1"], by="Sato")
+    pull(kiosk)
+
+    restored = put_back(node, copy, tmp_path)
+    for device in (kiosk, gate):
+        device.hub.node = restored
+    forged = holdings(kiosk.journal)
+    other_key = hubkit.Ed25519PrivateKey.from_private_bytes(bytes(32))
+    named = arbiter.Arbiter(arbiter.EPOCH_MAX, None, (), None, gate.clock.now_utc())
+    kiosk.hub.rejoin(dataclasses.replace(forged, arbiter=arbiter.signed(named, other_key)))
+    kiosk.hub.rejoin(dataclasses.replace(forged, arbiter="nonsense"))
+    assert restored.reign() == reign.Reign(1, rules=False)
+    rejoin(gate.journal, gate.hub)
+    assert restored.reign() == reign.Reign(4, rules=True), "above the third, which the gate knew"
+    rejoin(kiosk.journal, kiosk.hub)  # the fourth was the node's: a number given twice counts for neither
+    assert restored.reign() == reign.Reign(5, rules=True)
+    rejoin(kiosk.journal, kiosk.hub)
+    assert restored.reign() == reign.Reign(5, rules=True), "and once"
+    restored.begin_again("another time")
+    restored.give_up_on(gate.identity.label, by="Sato")
+    assert restored.reign() == reign.Reign(6, rules=True)
+    restored.begin_again("and another")
+    assert not restored.reign().rules
+    restored.revoke(gate.identity.device)
+    assert restored.reign() == reign.Reign(7, rules=True)
+    restored.engine.dispose()
+
+
+def test_every_incarnation_of_a_kiosk_comes_back_and_its_leases_with_it(
+    node: HubNode, kiosk: Device, other: Device, tmp_path: Path
+) -> None:
+    open_some_slots(node, capacity=10)
+    kiosk.append(kiosk.sale())
+    for device in (kiosk, other):
+        push(device)
+        pull(device)
+    copy = back_up(node, tmp_path)
+    keep(kiosk).step()
+    slot = next(iter(granted_slots(kiosk)))
+    kiosk.append(*[kiosk.sale(slot=slot) for _ in range(6)])
+    push(kiosk)
+    kiosk.journal.mark_forked("a disk was put back")
+    assert begin_afresh(kiosk.state, kiosk.journal, clock=kiosk.clock, random_bytes=kiosk.random_bytes)
+    kiosk.append(kiosk.sale())
+    push(kiosk)
+    keep(kiosk).step()
+    before = counts(node)
+    with node.read() as connection:
+        stood = stock.story(connection, slot).stand
+
+    restored = put_back(node, copy, tmp_path)
+    for device in (kiosk, other):
+        device.hub.node = restored
+    assert counts(restored) != before
+    rejoin(other.journal, other.hub)
+    earlier = dataclasses.replace(holdings(kiosk.journal, incarnation=1), whole=False)
+    kiosk.hub.rejoin(earlier)
+    with restored.read() as connection:
+        assert restore.awaited(connection) == ("K2",), "the first word is not all"
+    assert rejoin(kiosk.journal, kiosk.hub) == 8
+    assert counts(restored) == before
+    with restored.read() as connection:
+        assert restore.awaited(connection) == ()
+        assert stock.story(connection, slot).stand == stood
+    assert (stood.sold, stood.leased + stood.free) == (6, 4)
+    assert rejoin(kiosk.journal, kiosk.hub) == 0
+    restored.engine.dispose()
+
+
+@pytest.mark.parametrize("by_upload", [True, False])
+def test_a_kiosk_that_has_deleted_what_the_hub_lost_goes_on_and_names_the_hole(
+    node: HubNode, kiosk: Device, tmp_path: Path, by_upload: bool
+) -> None:
+    kiosk.append(kiosk.sale())
+    push(kiosk)
+    copy = back_up(node, tmp_path)
+    for _ in range(3):
+        kiosk.append(kiosk.sale())
+        push(kiosk)
+    with kiosk.journal.write() as connection:  # as on a disk that is nearly full
+        connection.execute(operation.delete().where(operation.c.seq == 3))
+    kiosk.append(kiosk.sale())
+    restored = put_back(node, copy, tmp_path)
+    kiosk.hub.node = restored
+    with pytest.raises(HubRefused) as caught:
+        push(kiosk) if by_upload else rejoin(kiosk.journal, kiosk.hub)
+    assert caught.value.error == "chain_gap"
+    assert begin_afresh(kiosk.state, kiosk.journal, clock=kiosk.clock, random_bytes=kiosk.random_bytes)
+    kiosk.append(kiosk.sale())
+    rejoin(kiosk.journal, kiosk.hub)
+    push(kiosk)
+    assert kiosk.journal.unsent() == 0
+    assert rejoin(kiosk.journal, kiosk.hub) == 0
+    kiosk.journal.verify()
+    assert counts(restored)["sales_order"] == 5, "six were sold, and one is nowhere any more"
+    with restored.read() as connection:
+        assert restore.awaited(connection) == ()
+        births = connection.scalars(
+            select(tables.operation.c.body).where(tables.operation.c.kind == Incarnation.KIND)
+        ).all()
+    assert any('"reason":"hole"' in body.replace(" ", "") for body in births), births
+    restored.engine.dispose()
 
 
 def test_a_kiosk_that_will_never_report_is_given_up_by_name_or_by_revoking_it(

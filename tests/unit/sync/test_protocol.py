@@ -38,6 +38,7 @@ MESSAGES = [
     LeaseRequest(1, (protocol.SlotWish("s", 10, {"hub": 3}, {"hub": 1}, urgent=True),), ((6, 1), (8, 2))),
     protocol.CertificateAnswer("{}", b"s" * 64),
     protocol.Rejoin(2, 5, (protocol.SlotWish("s", 0, {"hub": 3}, {"hub": 1}),), (protocol.BlockGrant(6, 0, 999),)),
+    protocol.Rejoin(1, 5, arbiter='{"text":"","signature":""}', whole=False),
     LeaseAnswer((protocol.SlotGrant("s", 10, 4),), (protocol.BlockGrant(6, 0, 999),), AT),
     Telemetry(
         AT, "kaisatsu 0.1.0", 3, ({"part": "printer", "state": "ok", "at": AT.isoformat(), "stops": "", "facts": {}},)

@@ -16,7 +16,7 @@ from hub import tables, witness
 from hub.database import open_database
 from hub.errors import HubError, NotAllowed
 from hub.node import HubNode
-from hub.services import devices, feed, ledger, withdrawals
+from hub.services import devices, feed, ledger, reign, withdrawals
 from hub.venue import follow, relay, standing
 from hub.venue.errors import NotTheArbiter
 from hub.venue.node import VenueNode
@@ -29,6 +29,7 @@ from sync.journal import answer
 from sync.operation import Mode
 from sync.protocol import HUB, NODE_SCOPE, LeaseRequest, Rejoin, SlotWish, Telemetry
 from sync.pruning import note_covered, prune
+from sync.rejoin import holdings
 from sync.state import Role
 from tests.hubkit import Device, LocalHub, make_device, open_some_slots, seeded
 from tests.unit.hub.venue.conftest import Venue, make_venue, state_arbiter
@@ -318,12 +319,20 @@ def test_a_restored_hub_hears_through_the_node_what_devices_hold(
         venue.of(gate).telemetry(Telemetry(clock.now_utc(), "x", 0))
     assert asked.value.error == "unreported"
     assert venue.of(gate).rejoin(Rejoin(1, gate.journal.acknowledged_seq())) == gate.journal.acknowledged_seq()
+    venue.push()
+    venue.pull()
+    venue.push()
+    venue.pull()
+    with venue.hub.read() as connection:
+        assert reign.awaited(connection) == ("A", "B"), (
+            "A has said so; that all of it has come is the next word's to say"
+        )
+    for device in (kiosk, gate):
+        assert venue.of(device).rejoin(holdings(device.journal)) == device.journal.acknowledged_seq()
+    with venue.hub.read() as connection:
+        assert reign.awaited(connection) == ("B",)
     venue.of(gate).telemetry(Telemetry(clock.now_utc(), "x", 1))
     venue.node.push_telemetry(venue.line)
-    venue.push()
-    venue.pull()
-    venue.push()
-    venue.pull()
     assert [rows(venue.hub, table, name) for table, name in kept] == lost
     assert rows(venue.hub, tables.lease, "quantity") == {(5,)}
     assert {device for (device,) in rows(venue.hub, tables.telemetry, "device")} == {gate.identity.device}
