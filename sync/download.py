@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sync import cache as cache_file
@@ -42,7 +43,11 @@ HEAL_AGAIN_S = 600.0
 HUB_HEARD_S = 40.0
 """A venue node hears of its hub at the end of each long poll, every 20 s or so."""
 PARTS_A_STEP, PARTS_AT_FIRST = 1, 16
-"""How many parts of the cache are counted anew after a page: of a million tickets one part is 4 000 rows, some milliseconds."""
+"""How many parts of the cache are counted anew after a page at least: of a million tickets one part is 4 000 rows, some milliseconds."""
+ROUND_S = 100.0
+"""In so long all parts come round, as far as the time below is enough: so many are due as this share of the time since the last page."""
+BUSY_COUNT_S, IDLE_COUNT_S = 0.05, 0.5
+"""So long counting may take after a page that brought something, for the next one may bring more; and after one that brought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ class Downloader:
         self._part = 0
         self._synced: dict[int, tuple[str, ...]] = {}
         """By generation, the places in the feeds that its file holds through a power cut."""
+        self._due, self._counted_s = 0.0, clock.monotonic_s()
 
     @property
     def generation(self) -> int | None:
@@ -264,12 +270,22 @@ class Downloader:
             alike = page.checksum is None or total is None or page.checksum == to_text(total)
             if not alike and not cache_file.came_by_node(connection):
                 return f"the rows here come to {to_text(total or 0)}, the hub's to {page.checksum}"
-            count = PARTS_AT_FIRST if cache_file.uncounted(connection) else PARTS_A_STEP
-            for _ in range(count):
-                part, self._part = self._part, (self._part + 1) % PARTS
-                if not cache_file.recount(connection, part):
-                    return f"rows in part {part} are not what was laid down"
-        return ""
+            at_least = PARTS_AT_FIRST if cache_file.uncounted(connection) else PARTS_A_STEP
+            part = self._count_anew(connection, at_least, budget_s=BUSY_COUNT_S if page.tables else IDLE_COUNT_S)
+            return "" if part is None else f"rows in part {part} are not what was laid down"
+
+    def _count_anew(self, connection: Connection, at_least: int, *, budget_s: float) -> int | None:
+        """Count the parts that are due, `at_least` so many, and no more than fit into the time. The part that is not what was laid down."""
+        began_s = self._clock.monotonic_s()
+        self._due = min(self._due + PARTS * (began_s - self._counted_s) / ROUND_S, float(PARTS))
+        self._counted_s = began_s
+        done = 0
+        while done < at_least or (self._due >= 1 and self._clock.monotonic_s() - began_s < budget_s):
+            part, self._part = self._part, (self._part + 1) % PARTS
+            done, self._due = done + 1, max(0.0, self._due - 1)
+            if not cache_file.recount(connection, part):
+                return part
+        return None
 
     def _heal(self, why: str) -> None:
         """Tell, and build the next generation from the start. The one in force is read meanwhile: nearly all of it is right."""

@@ -7,7 +7,6 @@ the light. A read that has waited longer than a guest stands still is dropped, n
 from __future__ import annotations
 
 import selectors
-import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -80,7 +79,7 @@ class Gate:
         self._fork_pause_s = FORK_PAUSE_S
         self._fork_not_before_s = float("-inf")
         self._open_lane()
-        self._board = _board(settings)
+        self._board = Board(settings.health_db)
         self._selector = selectors.DefaultSelector()
         self._reads = Listener(settings.reads_socket, self._selector, packet_bytes_max=READ_BYTES_MAX)
         self._screens = Listener(settings.view_socket, self._selector, packet_bytes_max=VIEW_BYTES_MAX)
@@ -215,7 +214,7 @@ class Gate:
             return fallback
         try:
             row = self._board.read("hub", now=self._clock.now_utc(), age_s_max=SYNC_AGE_S_MAX)
-        except (sqlite3.Error, ValueError):
+        except ValueError:
             return fallback
         age_s = row.facts.get("age_s")
         return row.at - timedelta(seconds=age_s) if isinstance(age_s, int | float) else fallback
@@ -223,10 +222,7 @@ class Gate:
     def _tell(self) -> None:
         if self._board is None:
             return
-        try:
-            self._board.publish(self._health())
-        except sqlite3.Error as error:
-            _log.warning("health_unwritten", error=str(error))
+        self._board.publish(self._health())
 
     def _health(self) -> Health:
         store = self._lane.store
@@ -371,12 +367,3 @@ class Gate:
         self._lane.store.close()
         if self._board is not None:
             self._board.close()
-
-
-def _board(settings: Settings) -> Board | None:
-    """Health is for others: a gate opens without it."""
-    try:
-        return Board(settings.health_db)
-    except sqlite3.Error as error:
-        _log.error("health_unavailable", why=str(error))
-        return None

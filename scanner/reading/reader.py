@@ -5,7 +5,6 @@ Single-threaded but for capture and second opinion. Ticket codes never reach the
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 
 import structlog
@@ -124,10 +123,7 @@ class Reader:
         if self._told is not None and self._told[0] == gone_because and now_s - self._told[1] < HEALTH_EVERY_S:
             return
         self._told = (gone_because, now_s)
-        try:
-            self._board.publish(_health(self._source.name, gone_because, self._clock.now_utc()))
-        except sqlite3.Error as error:
-            _log.warning("health_unwritten", error=str(error))
+        self._board.publish(_health(self._source.name, gone_because, self._clock.now_utc()))
 
 
 def _health(source: str, gone_because: str, at: datetime) -> Health:

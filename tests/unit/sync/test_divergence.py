@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from hub.node import HubNode
 from sync import balance
@@ -20,6 +20,7 @@ from sync.errors import MessageError
 from sync.protocol import Page
 from sync.upload import Uploader
 from tests.hubkit import Device, LocalHub
+from tickets.clock import FixedClock
 from tickets.ids import TicketId
 
 
@@ -113,6 +114,52 @@ def test_a_row_changed_behind_the_daemons_back_is_found_by_counting_anew(kiosk: 
     assert [event for event, _ in puller.told] == ["diverged"]
     assert puller.downloader.generation == 2
     assert puller.states([victim]) == ["valid"]
+
+
+@pytest.mark.parametrize(("step_s", "within"), [(10.0, 12), (25.0, 5), (1.0, 120)])
+def test_an_idle_device_has_counted_every_row_anew_within_two_minutes(
+    kiosk: Device, gate: Device, clock: FixedClock, step_s: float, within: int
+) -> None:
+    """Wherever the changed row lies, and however long a poll is held."""
+    sell(kiosk)
+    puller = Puller(gate)
+    puller.drain()
+    victim = kiosk.sold[0].ticket
+    held = puller.cache()
+    with held.engine.begin() as connection:
+        changed = update(cache_file.ticket).where(cache_file.ticket.c.ticket == bytes.fromhex(victim))
+        connection.execute(changed.values(uses=99))
+    held.close()
+    puller.downloader._part = (int(victim[:2], 16) + 1) % balance.PARTS  # its turn is the last of all
+    for _ in range(within):
+        clock.elapsed_s += step_s
+        puller.drain()
+    assert [event for event, _ in puller.told] == ["diverged"]
+
+
+def test_counting_anew_never_keeps_a_busy_device_from_its_next_page(
+    kiosk: Device, gate: Device, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million tickets on a slow machine: each part takes 30 ms of the clock."""
+    counted: list[int] = []
+    real = cache_file.recount
+
+    def slowly(connection: Connection, part: int) -> bool:
+        counted.append(part)
+        clock.elapsed_s += 0.03
+        return real(connection, part)
+
+    monkeypatch.setattr(cache_file, "recount", slowly)
+    puller = Puller(gate)
+    puller.drain()
+    clock.elapsed_s += 3600
+    counted.clear()
+    sell(kiosk)
+    puller.drain()
+    assert len(counted) == 2, "60 ms where something came"
+    counted.clear()
+    puller.drain()
+    assert len(counted) == 17, "half a second where nothing did, though all 256 are due"
 
 
 def test_what_differs_again_is_told_but_not_built_without_end(kiosk: Device, gate: Device, node: HubNode) -> None:
