@@ -50,7 +50,7 @@ from sync import hop
 from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.claim import ClaimMessage
-from sync.nonce import Nonces
+from sync.nonce import VENUE_SHARE, Nonces
 from sync.protocol import (
     CURSOR_SCHEMA,
     HUB,
@@ -197,20 +197,32 @@ class HubNode:
             lambda connection: restore.rejoin(connection, held, who=owner.device, now=now, lender=self.lender)
         )
 
-    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None, *, revoked_too: bool = False) -> KnownDevice:
+    def admit(
+        self,
+        claimed: hop.Claimed,
+        sender: KnownDevice | None,
+        *,
+        revoked_too: bool = False,
+        allowed: Callable[[KnownDevice], None] = lambda _: None,
+    ) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
 
         Raises HopError; revoked devices are refused like unknown ones, by their own word, unless the call is one that takes what they
-        still have to say (`revoked_too`).
+        still have to say (`revoked_too`). `allowed` raises for one that calls too often. Nothing is remembered of a call that is refused:
+        who is shut out, or calls without end, fills no memory that the others need; and a request that is replayed costs its device
+        nothing.
         """
         if sender is None:
             raise hop.HopError("device_unknown", "no such device here")
         assert sender.device == claimed.device
         hop.check(claimed, sender.identity)
-        now = self.clock.now_utc()
-        self.nonces.spend(claimed.device, claimed.nonce, now=now)
         if sender.revoked and not revoked_too:
             raise hop.HopError("revoked", "this device was shut out at the hub")
+        now = self.clock.now_utc()
+        self.nonces.look(claimed.device, claimed.nonce, now=now)
+        allowed(sender)
+        share = VENUE_SHARE if sender.role is Role.VENUE else 1
+        self.nonces.spend(claimed.device, claimed.nonce, now=now, share=share)
         self._heard_of(claimed.device)
         return sender
 
@@ -250,26 +262,54 @@ class HubNode:
 
         Raises HopError where the sender was shut out since it asked.
         """
-        _ = seen, acknowledged
-        now = self.clock.now_utc()
-        with self.read() as connection:
-            self.still_in(connection, sender)
-            return feed.page(
-                connection,
-                cursor,
-                rows_max=rows_max,
-                now=now,
-                scope=scope,
-                schema=schema,
-                checksum=lambda same: balance.at(same, self._sums),
-            )
+        asking = () if sender is None else (sender.device,)
+        page, shut_out = self.changes_for(
+            asking, cursor, rows_max=rows_max, scope=scope, schema=schema, seen=seen, acknowledged=acknowledged
+        )
+        if shut_out:
+            raise hop.HopError("revoked", "this device was shut out at the hub")
+        return page
 
-    def still_in(self, connection: Connection, sender: KnownDevice | None) -> None:
-        """A long poll outlives its authentication. Raises HopError for a sender that was shut out meanwhile."""
-        if sender is not None:
-            now_known = devices.find(connection, sender.device)
-            if now_known is None or now_known.revoked:
-                raise hop.HopError("revoked", "this device was shut out at the hub")
+    def changes_for(
+        self,
+        asking: Sequence[DeviceId],
+        cursor: str | None,
+        *,
+        rows_max: int,
+        scope: str,
+        schema: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> tuple[Page, frozenset[DeviceId]]:
+        """One page for several devices that ask the same, and which of them were shut out since: a long poll outlives its authentication.
+        One that says what it has `seen` or knows `acknowledged` asks a venue node alone.
+        """
+        with self.read() as connection:
+            shut_out = devices.shut_out(connection, asking)
+            device = asking[0] if len(asking) == 1 else None
+            return self._page(connection, cursor, rows_max, scope, schema, device, seen, acknowledged), shut_out
+
+    def _page(
+        self,
+        connection: Connection,
+        cursor: str | None,
+        rows_max: int,
+        scope: str,
+        schema: int,
+        device: DeviceId | None,
+        seen: str | None,
+        acknowledged: Acknowledged | None,
+    ) -> Page:
+        _ = device, seen, acknowledged
+        return feed.page(
+            connection,
+            cursor,
+            rows_max=rows_max,
+            now=self.clock.now_utc(),
+            scope=scope,
+            schema=schema,
+            checksum=lambda same: balance.at(same, self._sums),
+        )
 
     def snapshot(self, *, scope: str = SCOPE) -> SignedManifest | NoSnapshot:
         """The newest snapshot of what a scope holds, or why there is none. Never builds one."""
