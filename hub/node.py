@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from hub.claim_desk import ClaimDesk
 from hub.database import is_race, one_moment, reading, run
-from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
+from hub.errors import BadRequest, Busy, ChainFork, ChainGap, HubError, NotAllowed
 from hub.senders import Senders
 from hub.services import (
     arbiter,
@@ -78,6 +79,11 @@ from tickets.clock import Clock
 from tickets.ids import OP_ID_BYTES, DeviceId, OpId, RandomBytes, TicketId
 
 _T = TypeVar("_T")
+
+log = structlog.get_logger()
+
+_OF_ONE_CLAIM = (DBAPIError, ValueError, TypeError, LookupError, ArithmeticError)
+"""What one claim's content may raise, here or in a driver; the others of its group are answered all the same."""
 
 
 class HubNode:
@@ -390,12 +396,25 @@ class HubNode:
         try:
             with self._turn.take(first=True), self.engine.begin() as connection:
                 results = answered(asked)(connection)
-        except DBAPIError as error:
-            if not is_race(error):
+        except _OF_ONE_CLAIM as error:
+            if _is_away(error):
                 raise
-            results = [result for one in asked for result in self._run(answered([one]), first=True)]
+            results = [self._alone(answered([one])) for one in asked]
         self._changed()
         return results
+
+    def _alone(self, answered: Callable[[Connection], Sequence[Result]]) -> Result:
+        """The result of one claim that stands in nobody's way: what is wrong with it is its own. Raises what says that the database is away."""
+        try:
+            (result,) = self._run(answered, first=True)
+        except _OF_ONE_CLAIM as error:
+            if _is_away(error):
+                raise
+            if isinstance(error, DBAPIError) and is_race(error):
+                return Busy("others were in the way; try again")
+            log.error("claim", error=type(error).__name__)  # noqa: TRY400  its message names what a ticket is
+            return BadRequest("this claim cannot be kept")
+        return result
 
     def close_desk(self) -> None:
         """Answer the claims that wait and take no more by `claim_soon` until the next one."""
@@ -498,6 +517,13 @@ class HubNode:
         with self.write() as connection:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
         self.senders.forget(device_id)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the database's line, lock or disk that failed: then the next claim fares no better."""
+    if not isinstance(error, DBAPIError) or is_race(error):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:
