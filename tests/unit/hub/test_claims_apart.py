@@ -93,7 +93,8 @@ def test_the_edge_takes_only_names_that_can_be_kept(field: str, bad: str) -> Non
     assert ClaimMessage.from_json(json.dumps(row)).gate == "東\u3000門"
     with pytest.raises(MessageError, match=field):
         ClaimMessage.from_json(json.dumps(row | {field: bad}))
-    for other in (None, 7, [], {}):
+    others: list[object] = [None, 7, [], {}]
+    for other in others:
         with pytest.raises(MessageError, match=field):
             ClaimMessage.from_json(json.dumps(row | {field: other}))
 
