@@ -234,13 +234,12 @@ class Device:
         self.acknowledged, self._acknowledged_head = last, segment.head
         self.fleet.answered.append((time.monotonic(), len(answers)))
 
-    async def follow(self, every_s: float) -> None:
-        """The feed, as a long poll; once it has answered not again before `every_s`, or each change at a gate would wake a thousand."""
+    async def follow(self, within_s: float) -> None:
+        """The feed, as a long poll, from some moment `within_s` on; once it has answered at once again, as the daemon asks (sync.daemon.pull)."""
         cursor: str | None = None
-        await asyncio.sleep(self.chance.uniform(0, every_s))
+        await asyncio.sleep(self.chance.uniform(0, within_s))
         while self.fleet.going_on():
             query = {"wait": "20.000", "limit": "1000"} | ({} if cursor is None else {"cursor": cursor})
-            began = time.monotonic()
             try:
                 content = await self._feed.ask("GET", f"{protocol.CHANGES}?{urlencode(query)}", None, within_s=40)
                 found = _CURSOR.search(content)
@@ -251,8 +250,6 @@ class Device:
                 if isinstance(error, Refused) and error.status == 410:
                     cursor = None
                 await asyncio.sleep(self.chance.uniform(0, BACKOFF_S_MAX))
-                continue
-            await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)) * self.chance.uniform(0.9, 1.1))
 
     async def tell(self, every_s: float) -> None:
         wire = Wire(self)

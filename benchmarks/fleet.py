@@ -52,7 +52,7 @@ BENCH = "fleet"
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 0.15
 GATE_EVERY_S, KIOSK_EVERY_S = 20.0, 60.0
-PUSH_EVERY_S, TELL_EVERY_S, FOLLOW_EVERY_S = 15.0, 60.0, 25.0
+PUSH_EVERY_S, TELL_EVERY_S, FOLLOW_WITHIN_S = 15.0, 60.0, 5.0
 PRICE = 1800
 AGAIN_SHARE = 0.1
 """So often a guest shows a ticket that was shown at another gate before."""
@@ -226,7 +226,7 @@ async def run(
         devices.append(device)
         guests_come.append(asyncio.ensure_future(device.act(scans(guests) if role is Role.GATE else sells(kid))))
         pushes.append(asyncio.ensure_future(device.push(PUSH_EVERY_S * shrink)))
-        beside.append(asyncio.ensure_future(device.follow(FOLLOW_EVERY_S * shrink)))
+        beside.append(asyncio.ensure_future(device.follow(FOLLOW_WITHIN_S * shrink)))
         beside.append(asyncio.ensure_future(device.tell(TELL_EVERY_S * shrink)))
     await asyncio.sleep(seconds / 3)
     killed = time.monotonic()

@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from hub.claim_desk import ClaimDesk
 from hub.database import is_race, one_moment, reading, run
-from hub.errors import ChainFork, ChainGap, HubError, NotAllowed
+from hub.errors import BadRequest, Busy, ChainFork, ChainGap, HubError, NotAllowed
 from hub.senders import Senders
 from hub.services import (
     arbiter,
@@ -50,7 +51,7 @@ from sync import hop
 from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.claim import ClaimMessage
-from sync.nonce import Nonces
+from sync.nonce import VENUE_SHARE, Nonces
 from sync.protocol import (
     CURSOR_SCHEMA,
     HUB,
@@ -78,6 +79,11 @@ from tickets.clock import Clock
 from tickets.ids import OP_ID_BYTES, DeviceId, OpId, RandomBytes, TicketId
 
 _T = TypeVar("_T")
+
+log = structlog.get_logger()
+
+_OF_ONE_CLAIM = (DBAPIError, ValueError, TypeError, LookupError, ArithmeticError)
+"""What one claim's content may raise, here or in a driver; the others of its group are answered all the same."""
 
 
 class HubNode:
@@ -221,20 +227,32 @@ class HubNode:
 
         return self.transact(take)
 
-    def admit(self, claimed: hop.Claimed, sender: KnownDevice | None, *, revoked_too: bool = False) -> KnownDevice:
+    def admit(
+        self,
+        claimed: hop.Claimed,
+        sender: KnownDevice | None,
+        *,
+        revoked_too: bool = False,
+        allowed: Callable[[KnownDevice], None] = lambda _: None,
+    ) -> KnownDevice:
         """The device that signed this request, `sender` being what is known of the one that says so. Touches no database.
 
         Raises HopError; revoked devices are refused like unknown ones, by their own word, unless the call is one that takes what they
-        still have to say (`revoked_too`).
+        still have to say (`revoked_too`). `allowed` raises for one that calls too often. Nothing is remembered of a call that is refused:
+        who is shut out, or calls without end, fills no memory that the others need; and a request that is replayed costs its device
+        nothing.
         """
         if sender is None:
             raise hop.HopError("device_unknown", "no such device here")
         assert sender.device == claimed.device
         hop.check(claimed, sender.identity)
-        now = self.clock.now_utc()
-        self.nonces.spend(claimed.device, claimed.nonce, now=now)
         if sender.revoked and not revoked_too:
             raise hop.HopError("revoked", "this device was shut out at the hub")
+        now = self.clock.now_utc()
+        self.nonces.look(claimed.device, claimed.nonce, now=now)
+        allowed(sender)
+        share = VENUE_SHARE if sender.role is Role.VENUE else 1
+        self.nonces.spend(claimed.device, claimed.nonce, now=now, share=share)
         self._heard_of(claimed.device)
         return sender
 
@@ -274,26 +292,54 @@ class HubNode:
 
         Raises HopError where the sender was shut out since it asked.
         """
-        _ = seen, acknowledged
-        now = self.clock.now_utc()
-        with self.read() as connection:
-            self.still_in(connection, sender)
-            return feed.page(
-                connection,
-                cursor,
-                rows_max=rows_max,
-                now=now,
-                scope=scope,
-                schema=schema,
-                checksum=lambda same: balance.at(same, self._sums),
-            )
+        asking = () if sender is None else (sender.device,)
+        page, shut_out = self.changes_for(
+            asking, cursor, rows_max=rows_max, scope=scope, schema=schema, seen=seen, acknowledged=acknowledged
+        )
+        if shut_out:
+            raise hop.HopError("revoked", "this device was shut out at the hub")
+        return page
 
-    def still_in(self, connection: Connection, sender: KnownDevice | None) -> None:
-        """A long poll outlives its authentication. Raises HopError for a sender that was shut out meanwhile."""
-        if sender is not None:
-            now_known = devices.find(connection, sender.device)
-            if now_known is None or now_known.revoked:
-                raise hop.HopError("revoked", "this device was shut out at the hub")
+    def changes_for(
+        self,
+        asking: Sequence[DeviceId],
+        cursor: str | None,
+        *,
+        rows_max: int,
+        scope: str,
+        schema: int,
+        seen: str | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> tuple[Page, frozenset[DeviceId]]:
+        """One page for several devices that ask the same, and which of them were shut out since: a long poll outlives its authentication.
+        One that says what it has `seen` or knows `acknowledged` asks a venue node alone.
+        """
+        with self.read() as connection:
+            shut_out = devices.shut_out(connection, asking)
+            device = asking[0] if len(asking) == 1 else None
+            return self._page(connection, cursor, rows_max, scope, schema, device, seen, acknowledged), shut_out
+
+    def _page(
+        self,
+        connection: Connection,
+        cursor: str | None,
+        rows_max: int,
+        scope: str,
+        schema: int,
+        device: DeviceId | None,
+        seen: str | None,
+        acknowledged: Acknowledged | None,
+    ) -> Page:
+        _ = device, seen, acknowledged
+        return feed.page(
+            connection,
+            cursor,
+            rows_max=rows_max,
+            now=self.clock.now_utc(),
+            scope=scope,
+            schema=schema,
+            checksum=lambda same: balance.at(same, self._sums),
+        )
 
     def snapshot(self, *, scope: str = SCOPE) -> SignedManifest | NoSnapshot:
         """The newest snapshot of what a scope holds, or why there is none. Never builds one."""
@@ -374,12 +420,25 @@ class HubNode:
         try:
             with self._turn.take(first=True), self.engine.begin() as connection:
                 results = answered(asked)(connection)
-        except DBAPIError as error:
-            if not is_race(error):
+        except _OF_ONE_CLAIM as error:
+            if _is_away(error):
                 raise
-            results = [result for one in asked for result in self._run(answered([one]), first=True)]
+            results = [self._alone(answered([one])) for one in asked]
         self._changed()
         return results
+
+    def _alone(self, answered: Callable[[Connection], Sequence[Result]]) -> Result:
+        """The result of one claim that stands in nobody's way: what is wrong with it is its own. Raises what says that the database is away."""
+        try:
+            (result,) = self._run(answered, first=True)
+        except _OF_ONE_CLAIM as error:
+            if _is_away(error):
+                raise
+            if isinstance(error, DBAPIError) and is_race(error):
+                return Busy("others were in the way; try again")
+            log.error("claim", error=type(error).__name__)  # noqa: TRY400  its message names what a ticket is
+            return BadRequest("this claim cannot be kept")
+        return result
 
     def close_desk(self) -> None:
         """Answer the claims that wait and take no more by `claim_soon` until the next one."""
@@ -483,6 +542,13 @@ class HubNode:
             devices.revoke(connection, device_id, now=self.clock.now_utc())
             self._take_up(connection, now=self.clock.now_utc())
         self.senders.forget(device_id)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the database's line, lock or disk that failed: then the next claim fares no better."""
+    if not isinstance(error, DBAPIError) or is_race(error):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def load_key(path: Path, *, random_bytes: RandomBytes) -> Ed25519PrivateKey:

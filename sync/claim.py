@@ -11,6 +11,7 @@ else, so an answer always has the epoch of its claim.
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from tickets.ids import op_id as parse_op_id
 from tickets.ids import ticket_id as parse_ticket_id
 
 UNITS_MAX = 65535
+PLACE_CHARS_MAX = 64
+"""Of a gate's name and of a window."""
 EPOCH_FIRST = 1
 """The reign that every venue begins in. It rises by a statement that the hub signs (sync.arbiter) and in no other way. A number in an
 answer raises nothing: one forged answer would make every true one old for ever.
@@ -65,12 +68,21 @@ class ClaimMessage:
                 ticket=row["ticket"],
                 code=code,
                 units=units,
-                window=str(row["window"]),
-                gate=str(row["gate"]),
+                window=place(row["window"], "window"),
+                gate=place(row["gate"], "gate"),
                 epoch=epoch,
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise MessageError(f"a claim that cannot be read: {error}") from error
+
+
+def place(value: Any, name: str) -> str:
+    """A gate's name or a window, as every database and every screen takes it. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > PLACE_CHARS_MAX:
+        raise ValueError(f"'{name}' is a text of at most {PLACE_CHARS_MAX} characters")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise ValueError(f"'{name}' has no control characters and no half of a surrogate pair")
+    return value
 
 
 def answer_to_row(op: str, answer: Granted | Denied, *, epoch: int) -> dict[str, Any]:

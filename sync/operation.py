@@ -308,6 +308,8 @@ def _text(value: Any, prefix: str, name: str) -> str:
         raise TypeError(f"'{prefix}{name}' is a text")
     if not value.isascii():
         value.encode()  # half a surrogate pair is no text: no database takes it
+    if "\x00" in value:
+        raise ValueError(f"'{prefix}{name}' has a NUL in it")  # PostgreSQL takes none
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ from sync.state import Role
 from tickets.ids import KID_BYTES, DeviceId, Kid, RandomBytes
 
 LINK_LIFE = timedelta(hours=24)
+CHUNK = 500
+"""Devices in one question: SQLite takes 999 parameters at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,18 @@ def _certify(
 def find(connection: Connection, device_id: DeviceId) -> KnownDevice | None:
     row = connection.execute(select(device).where(device.c.device == device_id)).first()
     return None if row is None else _known(row)
+
+
+def shut_out(connection: Connection, some: Sequence[DeviceId]) -> frozenset[DeviceId]:
+    """Those of some devices that are revoked or not known."""
+    good: set[DeviceId] = set()
+    for start in range(0, len(some), CHUNK):
+        part = some[start : start + CHUNK]
+        rows = connection.scalars(
+            select(device.c.device).where(device.c.device.in_(part), device.c.revoked_at.is_(None))
+        )
+        good.update(DeviceId(row) for row in rows)
+    return frozenset(some) - good
 
 
 def all_devices(connection: Connection) -> tuple[KnownDevice, ...]:

@@ -31,8 +31,6 @@ from sync.arbiter import Arbiter
 from sync.chain import Segment
 from sync.errors import HubRefused, HubUnreachable, MessageError
 from sync.protocol import (
-    CURSOR_SCHEMA,
-    SCOPE,
     Acknowledged,
     Answer,
     Answers,
@@ -132,32 +130,30 @@ class VenueNode(HubNode):
     def enrol(self, request: EnrolRequest) -> SignedText:  # noqa: ARG002 the hub's signature of it
         raise NotAllowed("a venue node enrols nobody; use the hub's own address")
 
-    def changes(
+    def _page(
         self,
+        connection: Connection,
         cursor: str | None,
-        *,
         rows_max: int,
-        scope: str = SCOPE,
-        schema: int = CURSOR_SCHEMA,
-        sender: KnownDevice | None = None,
-        seen: str | None = None,
-        acknowledged: Acknowledged | None = None,
+        scope: str,
+        schema: int,
+        device: DeviceId | None,
+        seen: str | None,
+        acknowledged: Acknowledged | None,
     ) -> Page:
         """The next page of this node's feed, with what it knows of the hub. Raises Behind for a device that has `seen` more of the hub."""
-        with self.read() as connection:
-            self.still_in(connection, sender)
-            if seen is not None and standing.is_behind(connection, seen):
-                raise Behind("this node has less of the hub than you")
-            if cursor is None and seen is not None:
-                cursor = self._goes_on(connection, seen, scope=scope, schema=feed.served_schema(schema))
-            # No checksum: what was made here is not the hub's yet, and what a device has from the hub may not be here.
-            now = self.clock.now_utc()
-            page = feed.page(connection, cursor, rows_max=rows_max, now=now, scope=scope, schema=schema)
-            held: Acknowledged | None = None
-            answers: tuple[Answer, ...] = ()
-            if sender is not None and acknowledged is not None:
-                held, answers = relay.acknowledged(connection, sender.device, acknowledged)
-            hub = standing.shown(connection, scope=scope)
+        if seen is not None and standing.is_behind(connection, seen):
+            raise Behind("this node has less of the hub than you")
+        if cursor is None and seen is not None:
+            cursor = self._goes_on(connection, seen, scope=scope, schema=feed.served_schema(schema))
+        # No checksum: what was made here is not the hub's yet, and what a device has from the hub may not be here.
+        now = self.clock.now_utc()
+        page = feed.page(connection, cursor, rows_max=rows_max, now=now, scope=scope, schema=schema)
+        held: Acknowledged | None = None
+        answers: tuple[Answer, ...] = ()
+        if device is not None and acknowledged is not None:
+            held, answers = relay.acknowledged(connection, device, acknowledged)
+        hub = standing.shown(connection, scope=scope)
         return replace(page, relay=Relayed(hub, held, answers, self.hub_heard_at))
 
     def _goes_on(self, connection: Connection, seen: str, *, scope: str, schema: int) -> str:

@@ -18,7 +18,7 @@ from hub.services import accounts
 from hub.services.accounts import Session
 from hub.services.devices import KnownDevice
 from hub.web.allowance import Allowance
-from hub.web.lanes import Lanes
+from hub.web.lanes import Lanes, Rank
 from sync import hop
 from sync.protocol import REQUEST_BYTES_MAX
 from sync.state import Role
@@ -67,8 +67,9 @@ class FromDevice(Access):
 
     who = Who.DEVICE
 
-    def __init__(self, *roles: Role, revoked_too: bool = False) -> None:
+    def __init__(self, *roles: Role, revoked_too: bool = False, rank: Rank = Rank.REST) -> None:
         self.roles = roles or tuple(Role)
+        self.rank = rank
         self.revoked_too = revoked_too
 
     async def __call__(self, request: Request) -> DeviceCall:
@@ -79,9 +80,10 @@ class FromDevice(Access):
     async def sender(self, scope: Scope, body: bytes, node: HubNode, lanes: Lanes, allowance: Allowance) -> KnownDevice:
         """Who signed this request, if they may call this and have not called too often. Raises HopError, NotAllowed, TooMany."""
         claimed = _claimed(scope, body)
-        known = node.senders.held(claimed.device) or await lanes.read(lambda: node.senders.look(claimed.device))
-        sender = node.admit(claimed, known, revoked_too=self.revoked_too)
-        allowance.take(sender)
+        known = node.senders.held(claimed.device)
+        if known is None:
+            known = await lanes.look(self.rank, lambda: node.senders.look(claimed.device))
+        sender = node.admit(claimed, known, revoked_too=self.revoked_too, allowed=allowance.take)
         if sender.role not in self.roles:
             raise NotAllowed(f"a {sender.role} may not call this")
         return sender

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.database import is_postgresql
-from hub.errors import HubError
+from hub.errors import Busy, HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
 from hub.web import chores, office_routes, stock_routes, sync_routes
@@ -26,7 +26,8 @@ from hub.web.access import SignInFirst
 from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
 from hub.web.hot import refusal
-from hub.web.lanes import Lanes
+from hub.web.lanes import Lanes, Rank
+from hub.web.pages import Pages
 from hub.web.wakeup import Wakeup
 from sync.client import NONCE_HEADER, TIME_HEADER
 from sync.errors import MessageError
@@ -103,6 +104,7 @@ def create_app(
     app = FastAPI(title="Kaisatsu hub", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.node, app.state.wakeup, app.state.sign_in_limit = node, wakeup, SignInLimit()
     app.state.lanes, app.state.allowance = lanes, Allowance(node.clock)
+    app.state.pages = Pages(lanes)
     every_answer = _every_answer(node, SECURITY_HEADERS)
     app.state.every_answer = _every_answer(node, {"X-Content-Type-Options": "nosniff"})  # devices draw no pages
     app.include_router(sync_routes.router)
@@ -124,8 +126,8 @@ def create_app(
 async def _look(node: HubNode, lanes: Lanes) -> int | None:
     """The feed's newest number, None while the database does not answer."""
     try:
-        return await lanes.read(node.look)
-    except (DBAPIError, PoolTimeout):
+        return await lanes.look(Rank.CLAIM, node.look)
+    except (Busy, DBAPIError, PoolTimeout):
         return None
 
 

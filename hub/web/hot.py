@@ -67,7 +67,7 @@ class HotCall(Marked):
         await send({"type": "http.response.body", "body": content})
 
     async def _do(self, body: bytes, node: HubNode, sender: KnownDevice, lanes: Lanes) -> dict[str, Any]:
-        work = await lanes.read(lambda: self._read(body)) if self._large else self._read(body)
+        work = await lanes.read(lambda: self._read(body), rank=self._rank) if self._large else self._read(body)
         return await lanes.run(self._rank, lambda: work(node, sender))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from hub.web.access import Who
 from sync import protocol
 from sync.chain import SEGMENT_OPERATIONS_MAX
-from sync.claim import UNITS_MAX
+from sync.claim import PLACE_CHARS_MAX, UNITS_MAX
 from sync.operation import BODY_BYTES_MAX, ReleaseReason
 from sync.protocol import (
     BLOCK_LENGTHS,
@@ -33,6 +33,10 @@ from tickets.code import CODE_CHARS_MAX
 
 PATH = "/v1/openapi.json"
 Schema = dict[str, Any]
+
+
+_PLACE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+"""No control characters."""
 
 
 def _text(most: int | None = None, **more: Any) -> Schema:
@@ -175,8 +179,8 @@ SCHEMAS: dict[str, Schema] = {
             "ticket": TICKET,
             "code": _maybe(_text(CODE_CHARS_MAX)),
             "units": _count(UNITS_MAX),
-            "window": _text(),
-            "gate": _text(),
+            "window": _text(PLACE_CHARS_MAX, pattern=_PLACE),
+            "gate": _text(PLACE_CHARS_MAX, pattern=_PLACE),
             "epoch": _count(),
         }
     ),
@@ -200,7 +204,7 @@ SCHEMAS: dict[str, Schema] = {
             "op": OP,
             "of": OP,
             "reason": {"enum": [str(reason) for reason in ReleaseReason]},
-            "gate": _text(64),
+            "gate": _text(PLACE_CHARS_MAX, pattern=_PLACE),
             "at": INSTANT,
         }
     ),

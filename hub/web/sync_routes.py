@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -20,6 +20,7 @@ from hub.web import openapi
 from hub.web.access import Anyone, DeviceCall, FromDevice, bounded_body, lanes_of, node_of
 from hub.web.hot import HotCall, HotClaim, Work, hot_route
 from hub.web.lanes import Rank
+from hub.web.pages import Pages, Shared
 from hub.web.wakeup import Wakeup
 from sync import protocol, snapshot
 from sync.errors import MessageError
@@ -29,7 +30,6 @@ from sync.protocol import (
     Acknowledged,
     EnrolRequest,
     LeaseRequest,
-    Page,
     Rejoin,
     ReleaseMessage,
     Telemetry,
@@ -40,6 +40,7 @@ from sync.protocol import (
     segment_from_json,
 )
 from sync.state import Role
+from tickets.ids import DeviceId
 from tickets.ids import device_id as parse_device_id
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ BUILDING_LOOK_S = 1.0
 router = APIRouter()
 AnyDevice = Annotated[DeviceCall, Depends(FromDevice())]
 Node = Annotated[DeviceCall, Depends(FromDevice(Role.VENUE))]
-Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE))]
+Gate = Annotated[DeviceCall, Depends(FromDevice(Role.GATE, rank=Rank.CLAIM))]
 Borrower = Annotated[DeviceCall, Depends(FromDevice(Role.KIOSK, Role.VENUE))]
 
 
@@ -63,7 +64,7 @@ async def enrol(request: Request) -> dict[str, Any]:
 
 
 @router.get(protocol.CHANGES)
-async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
+async def changes(request: Request, call: AnyDevice) -> Response:
     """The next page; with `wait` it is held back until there is one. No database connection is held meanwhile."""
     scope = scope_of(call.sender.role)
     cursor, seen = request.query_params.get("cursor"), request.query_params.get("seen")
@@ -73,26 +74,25 @@ async def changes(request: Request, call: AnyDevice) -> dict[str, Any]:
     schema = int(_number(request, "schema", default=1, limit=1_000))
     deadline_s = time.monotonic() + _number(request, "wait", default=0, limit=WAIT_S_MAX)
     wakeup: Wakeup = request.app.state.wakeup
-    node, lanes = node_of(request), lanes_of(request)
+    node = node_of(request)
+    pages: Pages = request.app.state.pages
+    key: tuple[Hashable, ...] = (cursor, scope, schema, limit)
+    if node.asks_upstream and (seen is not None or acknowledged is not None):
+        key = (*key, call.sender.device, seen, acknowledged)  # a node tells each device of its own chain
 
-    def look() -> Page:
-        return node.changes(
-            cursor,
-            rows_max=limit,
-            scope=scope,
-            schema=schema,
-            sender=call.sender,
-            seen=seen,
-            acknowledged=acknowledged,
+    def look(devices: Sequence[DeviceId]) -> Shared:
+        page, shut_out = node.changes_for(
+            devices, cursor, rows_max=limit, scope=scope, schema=schema, seen=seen, acknowledged=acknowledged
         )
+        return Shared(orjson.dumps(page.to_row()), is_news=bool(page.tables or page.news), shut_out=shut_out)
 
     with wakeup.listening() as listener:
         while True:
             listener.looking()
-            page = await lanes.read(look)
+            page = await pages.get(key, call.sender.device, look)
             left_s = deadline_s - time.monotonic()
-            if page.tables or page.news or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
-                return page.to_row()
+            if page.is_news or left_s <= 0 or wakeup.stopping or await request.is_disconnected():
+                return Response(page.content, media_type="application/json")
             await listener.wait(timeout_s=left_s)
 
 
@@ -164,9 +164,12 @@ def _release(body: bytes) -> Work:
 
 
 HOT = (
-    hot_route(protocol.CLAIM, HotClaim(FromDevice(Role.GATE))),
-    hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE), Rank.CLAIM, _release)),
-    hot_route(protocol.OPERATIONS, HotCall(FromDevice(revoked_too=True), Rank.UPLOAD, _operations, large=True)),
+    hot_route(protocol.CLAIM, HotClaim(FromDevice(Role.GATE, rank=Rank.CLAIM))),
+    hot_route(protocol.RELEASE, HotCall(FromDevice(Role.GATE, rank=Rank.CLAIM), Rank.CLAIM, _release)),
+    hot_route(
+        protocol.OPERATIONS,
+        HotCall(FromDevice(revoked_too=True, rank=Rank.UPLOAD), Rank.UPLOAD, _operations, large=True),
+    ),
 )
 
 

@@ -1,17 +1,27 @@
 """Wakes long polls when something was committed: at once by this process's own commits, and by one look at the feed for all of them
 together when another process (a command, another worker) has written. A lost wake-up costs two seconds at most.
+
+Whoever is woken is answered and comes again at once, so each wake-up costs as much as all who wait: commits that follow each other
+closely are told together, and the more wait, the more are (`_apart_s`). The first after a quiet while is told at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterator
 
 LOOK_S = 0.25
 """How often the feed is looked at while anybody waits."""
 LOOK_AGAIN_S = 2.0
 """After so long a waiter looks by itself: a transaction may become visible later than its number."""
+
+
+APART_S = 0.075
+"""Between two wake-ups."""
+EACH_S = 0.004
+"""So much more for each who waits: twice what it takes to answer one and to hear it again, so that half of the time is the gates'."""
 
 
 class Wakeup:
@@ -21,6 +31,8 @@ class Wakeup:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
         self._waiting = 0
+        self._last_s = -math.inf
+        self._due: asyncio.TimerHandle | None = None
         self.stopping = False
 
     def attach(self) -> None:
@@ -29,12 +41,14 @@ class Wakeup:
     def ring(self) -> None:
         if self._loop is not None and self._waiting:
             with contextlib.suppress(RuntimeError):  # the loop has just closed
-                self._loop.call_soon_threadsafe(self._all)
+                self._loop.call_soon_threadsafe(self._soon)
 
     def stop(self) -> None:
         """Send everyone home: the server is going down."""
         self.stopping = True
-        self.ring()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._all)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Listener]:
@@ -65,10 +79,28 @@ class Wakeup:
                 continue
             changed = now != before
             if (changed and before is not None) or again:
-                self._all()
+                self._soon()
             again, before = changed, now
 
+    def _soon(self) -> None:
+        """Wake everyone, now or with whoever else is to be told until the next wake-up is due."""
+        if self._due is not None:
+            return
+        assert self._loop is not None
+        left_s = self._last_s + self._apart_s() - self._loop.time()
+        if left_s <= 0:
+            self._all()
+        else:
+            self._due = self._loop.call_later(left_s, self._all)
+
+    def _apart_s(self) -> float:
+        return min(APART_S + EACH_S * self._waiting, LOOK_AGAIN_S)
+
     def _all(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._last_s = asyncio.get_running_loop().time()
         self._event.set()
         self._event = asyncio.Event()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sync.claim import place
 from sync.operation import ReleaseReason
 from sync.protocol.addresses import VERSION
 from sync.protocol.fields import count_of, instant_of, object_of, reading, text_of
@@ -41,7 +42,7 @@ class ReleaseMessage:
                 op=parse_op_id(text_of(row, "op")),
                 of=parse_op_id(text_of(row, "of")),
                 reason=ReleaseReason(row["reason"]),
-                gate=text_of(row, "gate", chars_max=64),
+                gate=place(row["gate"], "gate"),
                 at=instant_of(row, "at"),
             )
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from hub.errors import Busy, TooMany
+from hub.node import HubNode
 from hub.services.devices import KnownDevice
 from hub.web import lanes as module
+from hub.web import wakeup as wakeup_module
 from hub.web.allowance import BURST_CALLS, CALLS_PER_S, VENUE_FACTOR, Allowance
 from hub.web.lanes import Lanes, Rank
+from hub.web.pages import Pages, Shared
 from hub.web.wakeup import Wakeup
+from sync.hop import HopError
+from sync.protocol import CURSOR_SCHEMA, SCOPE
 from sync.state import Role
-from tests.hubkit import NOON
+from tests.hubkit import NOON, Device
 from tickets.clock import FixedClock
+from tickets.ids import DeviceId
 
 GATE = KnownDevice(b"d" * 16, Role.GATE, "A", "A", b"k" * 32, revoked=False)  # type: ignore[arg-type]
 
@@ -160,5 +167,138 @@ def test_who_waits_is_woken_by_what_another_process_wrote_and_by_what_came_betwe
             async with asyncio.timeout(1.9):  # before it would look by itself
                 await listener.wait(timeout_s=60)
         watching.cancel()
+
+    asyncio.run(scene())
+
+
+def test_a_thousand_polls_stand_in_no_claim_s_way() -> None:
+    """A claim asks first who its gate is; the pages of everyone who was woken wait elsewhere."""
+
+    async def scene() -> tuple[str, int]:
+        lanes, hold, order = Lanes(writers=1), threading.Event(), []
+        polls = [asyncio.create_task(lanes.read(lambda: hold.wait(5))) for _ in range(1000)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            order.append(await lanes.look(Rank.CLAIM, lambda: "claim"))
+        waited = sum(not poll.done() for poll in polls)
+        hold.set()
+        await asyncio.gather(*polls)
+        await asyncio.to_thread(lanes.stop)
+        return order[0], waited
+
+    assert asyncio.run(scene()) == ("claim", 1000)
+
+
+def test_readers_and_lookers_have_a_bound_and_claims_go_before_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKERS", 1)
+    monkeypatch.setattr(module, "LOOKING_MAX", {Rank.CLAIM: 2, Rank.UPLOAD: 1, Rank.REST: 1})
+    monkeypatch.setattr(module, "READERS", 1)
+    monkeypatch.setattr(module, "READING_MAX", {Rank.CLAIM: 1, Rank.UPLOAD: 1, Rank.REST: 1})
+
+    async def scene() -> list[str]:
+        lanes, hold, began, order = Lanes(writers=1), threading.Event(), threading.Semaphore(0), []
+
+        def first() -> None:
+            began.release()
+            hold.wait(5)
+
+        def named(name: str) -> Callable[[], None]:
+            return lambda: order.append(name)
+
+        running = [asyncio.create_task(lanes.look(Rank.REST, first)), asyncio.create_task(lanes.read(first))]
+        for _ in running:
+            await asyncio.to_thread(began.acquire, timeout=5)
+        waiting = [
+            asyncio.create_task(lanes.look(Rank.REST, named("poll"))),
+            asyncio.create_task(lanes.look(Rank.CLAIM, named("claim"))),
+            asyncio.create_task(lanes.read(lambda: None)),
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await lanes.look(Rank.REST, lambda: None)
+        with pytest.raises(Busy):
+            await lanes.read(lambda: None)
+        hold.set()
+        await asyncio.gather(*running, *waiting)
+        await asyncio.to_thread(lanes.stop)
+        return order
+
+    assert asyncio.run(scene()) == ["claim", "poll"]
+
+
+def test_commits_that_follow_closely_wake_everyone_once() -> None:
+    async def scene() -> int:
+        wakeup = Wakeup()
+        wakeup.attach()
+        woken, over = 0, asyncio.get_running_loop().time() + 0.5
+        with wakeup.listening() as listener:
+
+            async def waits() -> None:
+                nonlocal woken
+                while True:
+                    listener.looking()
+                    await listener.wait(timeout_s=60)
+                    woken += 1
+
+            task = asyncio.create_task(waits())
+            while asyncio.get_running_loop().time() < over:
+                wakeup.ring()
+                await asyncio.sleep(0.002)
+            task.cancel()
+        return woken
+
+    assert 2 <= asyncio.run(scene()) <= 0.5 / wakeup_module.APART_S + 1
+
+
+def test_the_more_wait_the_fewer_wake_ups_and_never_later_than_their_own_look() -> None:
+    wakeup = Wakeup()
+    wakeup._waiting = 300
+    assert wakeup._apart_s() > 1
+    wakeup._waiting = 100_000
+    assert wakeup._apart_s() == wakeup_module.LOOK_AGAIN_S
+
+
+def test_who_asks_the_same_gets_one_page_and_never_one_from_before_the_question(node: HubNode, gate: Device) -> None:
+    """Real pages of a real node; who was shut out meanwhile is told so, alone."""
+    me, other = gate.identity.device, DeviceId(b"x" * 16)  # the other is not known, as if it was revoked
+
+    async def scene() -> None:
+        lanes = Lanes(writers=1)
+        pages, hold, reads = Pages(lanes), threading.Event(), []
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def read(asking: Sequence[DeviceId]) -> Shared:
+            reads.append(tuple(asking))
+            loop.call_soon_threadsafe(begun.set)
+            page, shut_out = node.changes_for(asking, None, rows_max=1000, scope=SCOPE, schema=CURSOR_SCHEMA)
+            hold.wait(5)
+            return Shared(orjson.dumps(page.to_row()), is_news=bool(page.tables), shut_out=shut_out)
+
+        busy = [asyncio.create_task(lanes.read(lambda: hold.wait(5))) for _ in range(module.READERS)]
+        await asyncio.sleep(0)
+        same = [asyncio.create_task(pages.get("k", me, read)) for _ in range(300)]
+        out = asyncio.create_task(pages.get("k", other, read))
+        gone = asyncio.create_task(pages.get("k", me, read))
+        apart = asyncio.create_task(pages.get("another", me, read))
+        await asyncio.sleep(0)
+        gone.cancel()  # a device hangs up: the page is the others' still
+        hold.set()
+        got = await asyncio.gather(*same)
+        assert len({id(page) for page in got}) == 1
+        assert got[0].is_news
+        with pytest.raises(HopError, match="shut out"):
+            await out
+        await asyncio.gather(apart, *busy)
+        assert sorted(reads) == sorted([tuple(sorted((me, other))), (me,)])
+
+        hold.clear()
+        begun.clear()
+        early = asyncio.create_task(pages.get("k", me, read))
+        await begun.wait()
+        late = asyncio.create_task(pages.get("k", me, read))  # this one asks after the read has begun
+        await asyncio.sleep(0)
+        hold.set()
+        assert await early is not await late
+        await asyncio.to_thread(lanes.stop)
 
     asyncio.run(scene())

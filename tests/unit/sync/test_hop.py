@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from sync import hop, nonce
 from sync.hop import HopError, Message
 from sync.nonce import Nonces, answer_to
+from tickets.ids import DeviceId
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 DEVICE = b"d" * 16
@@ -264,7 +266,7 @@ def test_a_nonce_that_is_not_the_hubs_is_asked_for_again(over: str) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nonce, "SEEN_MAX", 5)
+    monkeypatch.setattr(nonce, "SEEN_DEVICE_MAX", 5)
     nonces = Nonces(HUB)
     for number in range(5):
         check(signed(over=fresh(random=bytes([number]) * 12)), nonces=nonces)
@@ -272,6 +274,37 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     later = NOW + timedelta(seconds=nonce.BUCKET_S * (nonce.BUCKETS_BACK + 2))
     assert check(signed(over=fresh(now=later)), nonces=nonces, now=later) == DEVICE
     assert nonces._count == 1
+    assert nonces._counts == {DEVICE: 1}
+
+
+def test_who_calls_without_end_takes_no_memory_from_the_others_and_the_ceiling_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nonce, "SEEN_MAX", 100)
+    monkeypatch.setattr(nonce, "SEEN_DEVICE_MAX", 60)
+    nonces, numbers = Nonces(HUB), itertools.count()
+
+    def calls(device: DeviceId, *, share: int = 1) -> bool:
+        mine = nonce.answer_to(nonces.current(NOW), next(numbers).to_bytes(12, "big"))
+        try:
+            nonces.spend(device, mine, now=NOW, share=share)
+        except HopError as error:
+            if error.error != "busy":
+                raise
+            return False
+        return True
+
+    def number(of: int) -> DeviceId:
+        return DeviceId(of.to_bytes(16, "big"))
+
+    assert sum(calls(number(0)) for _ in range(1000)) == 60  # its own bound
+    assert sum(calls(number(1), share=2) for _ in range(1000)) == 40  # all is full, and an equal part was had
+    for device in range(2, 12):
+        assert calls(number(device)), "somebody who had nothing yet"
+    for device in range(2000):
+        for _ in range(3):
+            calls(number(device))
+    assert nonces._count <= 2 * nonce.SEEN_MAX
 
 
 # The worked example of docs/protocol.md.
