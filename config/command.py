@@ -27,7 +27,7 @@ CONTENTS = {
         "gate check": "Decide on one code, as the gate would",
     },
     "The hub": {
-        "hub serve": "Serve devices and the office; with --venue as a venue node",
+        "hub serve": "Serve devices and the office; --venue: a venue node",
         "hub seed": "Put a made-up venue into a hub of its own",
         "hub link": "Make a one-time link that enrols a device",
         "hub arbiter show": "Who rules over the tickets' uses",

@@ -40,13 +40,17 @@ class Pages:
         """
         found = self._open.get(key)
         if found is None or not found.join(device):
-            found = self._open[key] = _Read(device)
-            found.task = asyncio.ensure_future(self._lanes.read(lambda begun=found: read(begun.begin())))
-            found.task.add_done_callback(lambda _, done=found: self._close(key, done))
+            found = self._open[key] = self._begin(key, device, read)
         shared: Shared = await asyncio.shield(found.task)  # one who hangs up takes it from nobody
         if device in shared.shut_out:
             raise HopError("revoked", "this device was shut out at the hub")
         return shared
+
+    def _begin(self, key: Hashable, device: DeviceId, read: Read) -> _Read:
+        begun = _Read(device)
+        begun.task = asyncio.ensure_future(self._lanes.read(lambda: read(begun.begin())))
+        begun.task.add_done_callback(lambda _: self._close(key, begun))
+        return begun
 
     def _close(self, key: Hashable, done: _Read) -> None:
         if not done.task.cancelled():
