@@ -48,8 +48,9 @@ def at(connection: Connection, memo: Memo | None = None) -> int | None:
     held = _held(connection)
     newest = feed.newest(connection)
     key = (feed.epoch(connection), held.place, held.total, newest)
-    if memo is not None and key in memo.known:
-        return memo.known[key]
+    # Asked once: another thread may clear it at any moment.
+    if memo is not None and (known := memo.known.get(key)) is not None:
+        return known
     if feed.more_than(connection, held.place, AT_ROWS_MAX):
         return None
     changed = feed.window(connection, held.place, limit=AT_ROWS_MAX, tables=COLUMNS)

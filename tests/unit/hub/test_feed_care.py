@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 from hub import tables
 from hub.errors import CursorGone, SchemaTooOld
 from hub.node import HubNode
-from hub.services import feed, housekeeping
+from hub.services import balance, feed, housekeeping
 from sync.cache import FEED_TABLES
 from sync.checksum import COLUMNS, digest, to_text
 from sync.protocol import CURSOR_SCHEMA, SCOPES, Cursor, Page, scope_of
@@ -205,3 +205,20 @@ def test_the_feed_begins_again_from_the_tables_alone(kiosk: Device, node: HubNod
     assert page.checksum == by_hand(node)
     assert Cursor.decode(page.cursor).epoch != epoch
     assert dataclasses.replace(page, cursor="", checksum=None).tables
+
+
+def test_a_sum_is_worked_out_while_another_thread_forgets_them(node: HubNode) -> None:
+    class Cleared(dict[tuple[object, ...], int]):
+        """Another thread's `clear` comes right after the look."""
+
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+    memo = balance.Memo()
+    with node.read() as connection:
+        total = balance.at(connection, memo)
+        memo.known = Cleared(memo.known)
+        assert total is not None
+        assert balance.at(connection, memo) == total
