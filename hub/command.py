@@ -34,6 +34,7 @@ from hub.services.snapshot import Shelf
 from hub.venue.node import VenueNode
 from hub.venue.run import VENUE_KEY, Errands, open_venue
 from hub.web.app import create_app
+from hub.web.connection import BoundedHead, log_as_events
 from hub.web.wakeup import Wakeup
 from hub.workers import WORKERS_MAX, WorkOrder, run_workers
 from sync.service import log as service_log
@@ -228,13 +229,14 @@ def run_server(
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_EVERY)
+    log_as_events()
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=True,
-        http="httptools",
+        http=BoundedHead,
         loop="uvloop",
         ws="none",
         proxy_headers=False,

@@ -71,7 +71,7 @@ class Uploader:
                 self.batch.too_much()
             raise
         except HubRefused as refused:
-            if refused.status == 413:
+            if refused.status in (408, 413):
                 self.batch.too_much()
             if refused.error != "chain_gap" or refused.known_seq is None:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,8 @@ from sync.protocol import REQUEST_BYTES_MAX
 from sync.state import Role
 
 SESSION_COOKIE = "kaisatsu_session"
+BODY_S = 30.0
+"""So long a body may take: a whole one of 1 MiB at 35 kB/s, a device's own segment of 256 KiB at 9 kB/s."""
 
 
 class Who(StrEnum):
@@ -133,15 +136,17 @@ def same_origin(request: Request) -> None:
 
 
 async def bounded_body(receive: Receive) -> bytes:
-    """The whole body, REQUEST_BYTES_MAX at most."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        if len(body) > REQUEST_BYTES_MAX:
-            raise TooLarge(f"at most {REQUEST_BYTES_MAX} bytes are allowed")
-        return body
+    """The whole body, REQUEST_BYTES_MAX at most, within BODY_S. Raises TooLarge, TooSlow, and BadRequest where it was cut off."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _whole(receive)
+    except TimeoutError as error:
+        raise TooSlow(f"the body did not come within {BODY_S:.0f} s") from error
+
+
+async def _whole(receive: Receive) -> bytes:
     chunks, size = [], 0
-    while message["type"] == "http.request":
+    while (message := await receive())["type"] == "http.request":
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > REQUEST_BYTES_MAX:
@@ -149,8 +154,20 @@ async def bounded_body(receive: Receive) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
-        message = await receive()
     raise BadRequest("the request was cut off")
+
+
+def declared_too_large(scope: Scope) -> bool:
+    """Whether a request says of itself that its body is longer than any may be. A number that is none the parser refuses."""
+    return any(
+        name == b"content-length" and value.isdigit() and int(value) > REQUEST_BYTES_MAX
+        for name, value in scope["headers"]
+    )
+
+
+class TooSlow(BadRequest):
+    error = "too_slow"
+    status = 408
 
 
 class TooLarge(BadRequest):
@@ -160,7 +177,11 @@ class TooLarge(BadRequest):
 
 async def form_of(request: Request) -> Mapping[str, str]:
     """The text fields of a form."""
-    form = await request.form(max_files=0, max_fields=20, max_part_size=4096)
+    try:
+        async with asyncio.timeout(BODY_S):
+            form = await request.form(max_files=0, max_fields=20, max_part_size=4096)
+    except TimeoutError as error:
+        raise TooSlow(f"the form did not come within {BODY_S:.0f} s") from error
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -22,7 +24,7 @@ from hub.errors import Busy, HubError
 from hub.node import HubNode
 from hub.services.accounts import SignInLimit
 from hub.web import chores, office_routes, stock_routes, sync_routes
-from hub.web.access import SignInFirst
+from hub.web.access import SignInFirst, TooLarge, declared_too_large
 from hub.web.across import AcrossWorkers
 from hub.web.allowance import Allowance
 from hub.web.hot import refusal
@@ -32,7 +34,7 @@ from hub.web.wakeup import Wakeup
 from sync.client import NONCE_HEADER, TIME_HEADER
 from sync.errors import MessageError
 from sync.hop import HopError
-from sync.protocol import Problem
+from sync.protocol import REQUEST_BYTES_MAX, Problem
 from sync.service import notify
 
 log = structlog.get_logger()
@@ -180,6 +182,26 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            # This process stops and waited for it long enough: its caller comes again, and who watches reads one line.
+            log.info("cut_off", path=scope["path"])
+            with contextlib.suppress(RuntimeError):  # the answer had begun
+                await self._refuse(Busy(retry_after_s=1), scope, send)
+
+    async def _refuse(self, error: HubError, scope: Scope, send: Send) -> None:
+        status, row, more = refusal(error, path=scope["path"])
+        content = orjson.dumps(row)
+        length = (b"content-length", str(len(content)).encode())
+        fields = [(b"content-type", b"application/json"), length, *more]
+        await send({"type": "http.response.start", "status": status, "headers": [*fields, *self._every_answer()]})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if declared_too_large(scope):
+            await self._refuse(TooLarge(f"at most {REQUEST_BYTES_MAX} bytes are allowed"), scope, send)
             return
         if scope["method"] == "POST" and (call := self._hot.get(scope["path"])) is not None:
             await call(scope, receive, send)

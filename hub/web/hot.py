@@ -96,6 +96,8 @@ def refusal(error: Exception, *, path: str) -> tuple[int, dict[str, Any], Fields
             status, word = error.status, error.error
             known_seq = error.known_seq if isinstance(error, ChainGap) else None
             epoch = error.epoch if isinstance(error, EpochPassed) else None
+            if status in (408, 413):
+                more = ((b"connection", b"close"),)  # what is left of the body is not waited for
             if isinstance(error, Busy):
                 more = ((b"retry-after", str(error.retry_after_s).encode()),)
         case _:
