@@ -44,7 +44,7 @@ CONTENTS = {
         "hub operations settle": "Say how one was dealt with",
     },
     "On a device": {
-        "enrol": "Make this machine a kiosk, a gate or the node of a venue",
+        "enrol": "Make this machine a kiosk, a gate or a node",
         "config show": "Every setting in force, and where it comes from",
         "config write": "Check all settings and write the daemons' files",
     },

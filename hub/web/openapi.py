@@ -252,7 +252,7 @@ SCHEMAS: dict[str, Schema] = {
             "slots": _list(_ref("SlotWish"), 5_000),
             "blocks": _list(_ref("Block"), 2_000),
         },
-        {"relayed": RELAYED},
+        {"relayed": RELAYED, "arbiter": _text(), "whole": {"type": "boolean"}},
         "All that a device was lent in this incarnation, and the last of its operations that was ever acknowledged.",
     ),
     "Heads": _object(
