@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 from hub import tls as hub_tls
-from hub.command import Tls, make_link, open_node, run_server
+from hub.command import make_link
 from hub.node import HubNode
+from hub.opening import open_node
 from hub.services import venue
 from hub.services.devices import KnownDevice
+from hub.serving import Tls, run_server
 from sync.claim import ClaimMessage
 from sync.state import Role
 from tickets.admission import Granted

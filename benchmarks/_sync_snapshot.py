@@ -27,8 +27,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from hub import tables
-from hub.command import make_link, open_node
+from hub.command import make_link
 from hub.node import HubNode
+from hub.opening import open_node
 from hub.services import snapshot as snapshots
 from hub.services import venue
 from scanner.gate.store import Store

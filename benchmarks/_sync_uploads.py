@@ -29,8 +29,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
-from hub.command import open_node
 from hub.node import HubNode
+from hub.opening import open_node
 from hub.services import venue
 from hub.services.rows import insert_rows
 from hub.tables import order, ticket, used

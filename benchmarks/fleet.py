@@ -37,8 +37,8 @@ from sqlalchemy import func, insert, select
 from benchmarks._fleet_device import Device, Fleet
 from benchmarks.figures import percentile, say
 from hub import tables
-from hub.command import open_node
 from hub.node import HubNode
+from hub.opening import open_node
 from hub.services import venue
 from sync import certificate
 from sync.certificate import Certificate

@@ -60,7 +60,7 @@ def hub_serve(
         typer.Option("--venue", metavar="DIR", help="As the venue node enrolled in DIR: relay and arbiter on the LAN."),
     ] = None,
 ) -> None:
-    from hub.command import serve
+    from hub.serving import serve
 
     if venue is None and database is None:
         stop("hub serve: --database URL is missing, or --venue DIR for a venue node")

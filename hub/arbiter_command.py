@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.command import open_node, say
 from hub.errors import BadRequest, NotFound
 from hub.node import HubNode
+from hub.opening import open_node, say
 from hub.services import devices, reign
 from hub.services.reign import THE_HUB
 from sync.arbiter import Arbiter

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hub.command import open_node, say
 from hub.errors import BadRequest
+from hub.opening import open_node, say
 from hub.services import resolve
 from hub.services.resolve import Listed
 from tickets.ids import OpId

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hub.command import open_node, say
 from hub.errors import NotFound
 from hub.node import HubNode
+from hub.opening import open_node, say
 from hub.services import devices, stock, venue
 from hub.services.stock import SlotStory
 from tickets.ids import DeviceId

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from hub.command import make_link, open_node
+from hub.command import make_link
+from hub.opening import open_node
 from hub.services import reckoning, stock, venue
 from kiosk.payment.zvt import Options, TcpLink, ZvtTerminal
 from kiosk.sale import engine as engine_module

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hub.command import make_link, open_node
+from hub.command import make_link
+from hub.opening import open_node
 from hub.workers import Parent, WorkOrder
 from sync.client import HttpHub
 from sync.enrol import enrol

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hub import arbiter_command
-from hub.command import open_node
 from hub.errors import BadRequest, NotFound
+from hub.opening import open_node
 from sync.state import Role
 from tests import hubkit
 from tickets.clock import FixedClock

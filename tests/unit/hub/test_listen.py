@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.command import check_listen, main
+from hub.command import main
 from hub.errors import HubError
+from hub.serving import check_listen
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "hub.example", ""])
