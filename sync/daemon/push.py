@@ -58,6 +58,7 @@ def push(shared: Shared, bell: Doorbell) -> None:
             continue
         try:
             sent = _push_all(shared, work)
+            work.was_unreported = False
             backoff.succeeded()
             shared.uploads.settled()
             if sent:
@@ -90,6 +91,8 @@ class _Pushing:
     keeper: LeaseKeeper | None = None
     renewal: Renewal | None = None
     remembered_s: float = float("-inf")
+    was_unreported: bool = False
+    """The hub has said so and not gone on since."""
     not_before_s: float = float("-inf")
     """Whoever serves this device asked not to be called before."""
 
@@ -128,7 +131,10 @@ class _Pushing:
             shared.uploads.settled()  # there is nothing to wait for
         if isinstance(error, HubRefused) and error.error == "unreported":
             shared.rejoin_now.set()
-            return 0.0
+            again, self.was_unreported = self.was_unreported, True
+            return (
+                pause_s if again else 0.0
+            )  # one that is told all and asks again is asked no faster than any other that refuses
         not_reached(shared, "push", error, self.line)
         if isinstance(error, HubRefused) and error.error == "chain_fork" and self.opened is not None:
             _mark_forked(shared, self.opened.sound)

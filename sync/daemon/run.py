@@ -2,8 +2,8 @@
 
 Three threads, so that a long poll never delays an upload and nothing waits for a report: *push* (operations, then leases), *pull* (the
 feed) and *report* (telemetry, when nothing else waits). After an outage a device says first what it did and then hears what others did:
-pull lets push go first, and report lets both. None of them needs the hub to be there, and nobody on the device needs this process in order to sell or to admit. It never appends an
-operation of its own and never changes one.
+pull lets push go first, and report lets both. None of them needs the hub to be there, and nobody on the device needs this process in
+order to sell or to admit. It never appends an operation of its own and never changes one.
 """
 
 from __future__ import annotations

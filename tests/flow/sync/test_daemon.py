@@ -165,6 +165,24 @@ def test_whatever_the_line_says_nothing_is_lost_and_nothing_falls_over(place: Pl
     assert place.kiosk.stop() == 0
 
 
+def test_a_hub_that_is_never_told_enough_is_not_asked_without_end(place: Place) -> None:
+    """`unreported` is answered at once the first time, and like any other refusal from then on."""
+    kiosk = seller(place.kiosk)
+    place.kiosk.start()
+    until(lambda: generation(place.kiosk.state))
+    body = b'{"protocol":1,"error":"unreported","detail":"say what you hold","known_seq":null}'
+    place.line.answer_with(b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    append(place.kiosk, kiosk, kiosk.sale())
+    before = place.line.seen
+    until(lambda: place.line.seen >= before + 2)
+    told, began_s = place.line.seen, time.monotonic()
+    time.sleep(3.0)  # what is measured is how often it asks
+    assert place.line.seen - told < 20 * (time.monotonic() - began_s), "a pause, not a loop"
+    place.line.mend()
+    until(lambda: kiosk.journal.unsent() == 0)
+    assert place.kiosk.stop() == 0
+
+
 def test_a_hub_that_names_a_time_is_not_asked_sooner_whatever_is_sold(place: Place) -> None:
     kiosk, node = seller(place.kiosk), hub_node(place.hub)
     place.kiosk.start()
