@@ -17,10 +17,3 @@ class HubAway(HubError):
 
     error = "hub_away"
     status = 409
-
-
-class NotTheArbiter(HubError):
-    """The newest statement of the hub names another one."""
-
-    error = "epoch"
-    status = 409

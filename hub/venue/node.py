@@ -17,14 +17,14 @@ import structlog
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from hub import tables
-from hub.errors import ChainFork, ChainGap, CursorGone, NotAllowed, Unreported
+from hub.errors import ChainFork, ChainGap, CursorGone, EpochPassed, NotAllowed, Unreported
 from hub.node import HubNode
 from hub.services import attention, feed, reign, restore, uploads
 from hub.services.arbiter import Asked, Result
 from hub.services.devices import KnownDevice
 from hub.services.reign import Reign
 from hub.venue import follow, relay, standing
-from hub.venue.errors import Behind, HubAway, NotTheArbiter
+from hub.venue.errors import Behind, HubAway
 from hub.venue.upstream import Upstream
 from sync import tls
 from sync.arbiter import Arbiter
@@ -232,12 +232,13 @@ class VenueNode(HubNode):
     def claims(self, asked: Sequence[Asked]) -> Sequence[Result]:
         """As the hub's, under the statement that names this node; one that was shut out, or whose database was put back, answers none."""
         if self.shut_out:
-            return [NotTheArbiter("this node is not the venue's arbiter any more") for _ in asked]
-        if self.put_back:
-            return [
-                NotTheArbiter("this node's database was put back; the hub must name it in a new epoch") for _ in asked
-            ]
-        return super().claims(asked)
+            why = "this node is not the venue's arbiter any more"
+        elif self.put_back:
+            why = "this node's database was put back; the hub must name it in a new epoch"
+        else:
+            return super().claims(asked)
+        epoch = self.reign().epoch
+        return [EpochPassed(why, epoch=epoch) for _ in asked]
 
     def reign(self) -> Reign:
         found = super().reign()
