@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sync.nonce import NONCE_CHARS_MAX, Nonces
+from sync.nonce import NONCE_CHARS_MAX
 from sync.nonce import HopError as HopError  # noqa: PLC0414  it is this module's error as well
 from tickets.ids import DeviceId
 
@@ -169,26 +169,3 @@ def check(claimed: Claimed, identity: bytes) -> None:
 @lru_cache(maxsize=4096)
 def _public(identity: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(identity)
-
-
-def verify(
-    message: Message, body: bytes, *, find_key: Callable[[DeviceId], bytes | None], nonces: Nonces, now: datetime
-) -> DeviceId:
-    """The device that signed this request just now. `find_key` gives a device's identity key, or None.
-
-    Raises HopError: unsigned, device_unknown, signature, nonce (sign again over the hub's), replayed, busy.
-    """
-    held = {name.lower(): value for name, value in message.headers.items()}
-    claimed = read(
-        message.target(),
-        body,
-        digest=held.get("content-digest"),
-        signature_input=held.get("signature-input"),
-        signature=held.get("signature"),
-    )
-    identity = find_key(claimed.device)
-    if identity is None:
-        raise HopError("device_unknown", "no such device here")
-    check(claimed, identity)
-    nonces.spend(claimed.device, claimed.nonce, now=now)
-    return claimed.device

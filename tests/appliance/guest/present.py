@@ -16,7 +16,7 @@ from pathlib import Path
 
 NAME = sys.argv[1]
 LIBRARIES = {
-    "sync": "sqlalchemy requests cryptography.hazmat.primitives.asymmetric.ed25519 cbor2 zstandard http_message_signatures",
+    "sync": "sqlalchemy cryptography.hazmat.primitives.asymmetric.ed25519 cbor2 zstandard zeroconf",
     "printer": "sqlalchemy PIL.ImageFont segno serial escpos.printer ctypes",
     "reader": "cv2 zxingcpp pyzbar.pyzbar numpy serial ctypes",
     "gate": "sqlalchemy cryptography.hazmat.primitives.asymmetric.ed25519 cbor2 serial",

@@ -52,8 +52,20 @@ def signed(
 
 
 def check(message: Message, body: bytes = b"{}", *, nonces: Nonces | None = None, now: datetime = NOW) -> bytes:
-    find = {DEVICE: KEY.public_key().public_bytes_raw()}.get
-    return hop.verify(message, body, find_key=find, nonces=nonces or Nonces(HUB), now=now)
+    """The device, as the hub finds it: hub.web.access reads, HubNode.admit checks and spends."""
+    held = {name.lower(): value for name, value in message.headers.items()}
+    claimed = hop.read(
+        message.target(),
+        body,
+        digest=held.get("content-digest"),
+        signature_input=held.get("signature-input"),
+        signature=held.get("signature"),
+    )
+    if claimed.device != DEVICE:
+        raise HopError("device_unknown", "no such device here")
+    hop.check(claimed, KEY.public_key().public_bytes_raw())
+    (nonces or Nonces(HUB)).spend(claimed.device, claimed.nonce, now=now)
+    return claimed.device
 
 
 def refused(*args: Any, **more: Any) -> str:
