@@ -4,8 +4,8 @@ Below LOW old acknowledged rows go first. Below STOP nothing is sold any more: a
 log that grows beside the journal. A gate goes on until a write truly fails. A reserve file keeps some room out of everybody's reach
 and is given up when it is truly needed, so that what has begun can end. It holds nothing.
 
-Measured (tests/fault/test_disk_full.py): a sale of ten coupons writes under 0.4 MiB into journal and log; the log grows to 4 MiB before
-it is folded in, and to as much again while a reader holds it.
+STOP is many times what one sale writes: with 2 MiB free it still ends whole (tests/fault/test_disk_full.py). The rest is for the log, which
+grows while a reader holds it.
 """
 
 from __future__ import annotations
